@@ -1,0 +1,3 @@
+import sys
+from minilstm.cli import main
+sys.exit(main())

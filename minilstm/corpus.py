@@ -1,0 +1,204 @@
+"""Text to ids to batches: vocabulary, streams and windows, as the PTB scripts have them.
+
+The vocabulary comes from the training text, by falling count, then by word; a newline is the word <eos>.
+
+    row b of the batch is    ids[b * batch_len : (b + 1) * batch_len]         batch_len = len(ids) // B
+    window k is              columns kT .. (k + 1)T, its targets the columns one later
+
+so row b of window k + 1 goes on where row b of window k stopped, and the state can be carried over.
+"""
+
+import hashlib
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilstm.errors import UserError
+
+EOS, UNK = "<eos>", "<unk>"
+SPLITS = "train", "valid", "test"
+FILE_NAMES = "ptb.{}.txt", "{}.txt", "wiki.{}.tokens"
+SHARES = 0.90, 0.95  # where a single file is cut into train, valid and test
+
+
+class Corpus(NamedTuple):
+    """A text as ids.
+
+    Attributes
+    ----------
+    vocabulary : list of str
+        The word of each id.
+    splits : dict
+        "train", "valid", "test" -> int32 array (tokens,).
+    directory : Path or None
+        Where the text is; None for a single file. A toy language has its grammar there.
+    """
+
+    vocabulary: list
+    splits: dict
+    directory: Path | None
+
+
+def toy_directory():
+    """The embedded toy corpus: inside an installed package, or beside it in a clone."""
+    package = Path(__file__).parent
+    return next(path for path in (package / "data/toy", package.parent / "data/toy") if path.is_dir())
+
+
+def load_corpus(path=None, min_count=1):
+    """Read a corpus.
+
+    Parameters
+    ----------
+    path : path, optional
+        A directory with ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt`` (or ``train.txt`` ..., or
+        ``wiki.train.tokens`` ...), or one text file, cut 90/5/5 by lines. By default the embedded toy corpus.
+    min_count : int
+        Training words seen less often become <unk>, and so do unknown words. With 1 every training word has its id,
+        and an unknown word is <unk> only where the training text itself has that word.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    UserError
+        If something is missing, empty, not UTF-8, or holds a word that has no id.
+
+    Examples
+    --------
+    >>> load_corpus().vocabulary[0]
+    '<eos>'
+    """
+    path = toy_directory() if path is None else Path(path)
+    parts = find_parts(path)
+    vocabulary = build_vocabulary(parts["train"], min_count)
+    splits = {split: encode(part, vocabulary) for split, part in parts.items()}
+    return Corpus(vocabulary, splits, path if path.is_dir() else None)
+
+
+class Part(NamedTuple):
+    """Lines first .. last of a file; last None is the end."""
+
+    path: Path
+    first: int = 0
+    last: int | None = None
+
+    def lines(self):
+        """Each line as a list of words, <eos> in the newline's place."""
+        try:
+            with open(self.path, encoding="utf-8-sig") as file:
+                for line in islice(file, self.first, self.last):
+                    words = line.split()
+                    if line.endswith("\n"):
+                        words.append(EOS)
+                    yield words
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.path} is not UTF-8 text ({error.reason}); convert it first") from None
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror}") from None
+
+
+def find_parts(path):
+    """Where the three splits are: split -> Part."""
+    if path.is_dir():
+        for names in FILE_NAMES:
+            files = {split: path / names.format(split) for split in SPLITS}
+            if files["train"].exists():
+                missing = [file.name for file in files.values() if not file.exists()]
+                if missing:
+                    raise UserError(f"{path} has {files['train'].name} but not {' and '.join(missing)}; add what is missing")
+                return {split: Part(file) for split, file in files.items()}
+        wanted = ", ".join(names.format("train") for names in FILE_NAMES)
+        raise UserError(f"{path} holds no corpus: looked for {wanted}; give a directory with one, or a text file")
+    if not path.exists():
+        raise UserError(f"{path} does not exist; for the Penn Treebank run 'minilstm download ptb'")
+    num_lines = sum(1 for _ in Part(path).lines())
+    train_end, valid_end = (int(share * num_lines) for share in SHARES)
+    if not 0 < train_end < valid_end < num_lines:
+        raise UserError(f"{path} has {num_lines} lines, too few to cut 90/5/5; give at least 20, or a directory of three files")
+    return {"train": Part(path, 0, train_end), "valid": Part(path, train_end, valid_end), "test": Part(path, valid_end)}
+
+
+def build_vocabulary(part, min_count=1):
+    """The words of the training text, by falling count, then by word."""
+    counts = Counter(word for words in part.lines() for word in words)
+    if not counts:
+        raise UserError(f"{part.path} is empty; a corpus needs text to train on")
+    if min_count > 1:
+        rare = [word for word, count in counts.items() if count < min_count and word not in (EOS, UNK)]
+        counts[UNK] += sum(counts.pop(word) for word in rare)
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def encode(part, vocabulary):
+    """The ids of a text, int32 array (tokens,).
+
+    Raises
+    ------
+    UserError
+        If the text is empty, or has a word that is not in the vocabulary while <unk> is not either.
+    """
+    index = {word: id for id, word in enumerate(vocabulary)}
+    unk = index.get(UNK)
+
+    def ids():
+        for number, words in enumerate(part.lines(), start=part.first + 1):
+            for word in words:
+                id = index.get(word, unk)
+                if id is None:
+                    raise UserError(
+                        f"{part.path} line {number}: {word!r} is not in the training vocabulary, which has no {UNK}; "
+                        "--min-count 2 turns words seen once, and unknown ones, into it"
+                    )
+                yield id
+
+    ids = np.fromiter(ids(), dtype=np.int32)
+    if not len(ids):
+        raise UserError(f"{part.path} is empty; every split needs text")
+    return ids
+
+
+def fingerprint(vocabulary):
+    """A digest that is equal only for the same words in the same order: 64 hexadecimal digits."""
+    return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
+
+
+def streams(ids, batch_size):
+    """Lay a text out as parallel streams, time-major.
+
+    Parameters
+    ----------
+    ids : int array (tokens,)
+    batch_size : int
+        B.
+
+    Returns
+    -------
+    array (batch_len, B)
+        Column b is the b-th stretch of the text; up to B - 1 tokens at the end are left out.
+
+    Examples
+    --------
+    >>> streams(np.arange(7), 2)
+    array([[0, 3],
+           [1, 4],
+           [2, 5]])
+    """
+    batch_len = len(ids) // batch_size
+    return np.ascontiguousarray(ids[: batch_size * batch_len].reshape(batch_size, batch_len).T)
+
+
+def num_windows(batch_len, num_steps):
+    """Whole windows in streams of `batch_len`: one token more is needed, the last target."""
+    return (batch_len - 1) // num_steps
+
+
+def window(data, k, num_steps):
+    """Inputs and targets of window k of streams (batch_len, B): two views, (T, B); the last may be shorter."""
+    start, end = k * num_steps, min((k + 1) * num_steps, len(data) - 1)
+    return data[start:end], data[start + 1 : end + 1]

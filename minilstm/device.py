@@ -1,0 +1,67 @@
+"""NumPy or CuPy: the one place that imports cupy.
+
+The package's array code never names a library. It asks an array which module made it,
+``xp = array_module(x)``, and calls ``xp.tanh(x)``: on the CPU xp is numpy, on the GPU cupy.
+Arrays are born on a device in three places only (parameters, batches, dropout masks) and come back to the
+host in one, `to_host`.
+"""
+
+import sys
+
+import numpy as np
+
+from minilstm.errors import UserError
+
+
+def array_module(array):
+    """Return the module whose array type `array` is: numpy, or cupy for an array on the GPU.
+
+    Examples
+    --------
+    >>> array_module(np.zeros(3)).__name__
+    'numpy'
+    """
+    return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def to_host(array):
+    """Copy an array from its device into a NumPy array; a NumPy array is returned as it is."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def select_device(name):
+    """Choose where arrays live.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+        "auto" takes the GPU when CuPy and a device are there, else the CPU.
+
+    Returns
+    -------
+    xp : module
+        numpy or cupy.
+    note : str
+        One line that says what was chosen and, for "auto" on the CPU, why.
+
+    Raises
+    ------
+    UserError
+        For "cuda" where CuPy or a usable GPU is missing.
+    """
+    if name == "cpu":
+        return np, "Device: cpu (NumPy)"
+    try:
+        import cupy
+
+        gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        cupy.zeros(1)  # the driver, the toolkit and the card really work together
+    except ImportError:
+        reason = "CuPy is not installed: pip install 'minilstm[cuda12]' or 'minilstm[cuda13]'"
+    except Exception as error:  # CuPy has a family of errors for a missing driver, card or library
+        reason = f"CuPy found no usable GPU ({' '.join(str(error).split())})"
+    else:
+        return cupy, f"Device: cuda ({gpu}, CuPy {cupy.__version__})"
+    if name == "cuda":
+        raise UserError(f"--device cuda: {reason}; or use --device cpu")
+    return np, f"Device: cpu (NumPy); {reason}"

@@ -1,0 +1,158 @@
+"""Is a gradient right? Central finite differences against any function that returns a loss and its gradients.
+
+    dL/dx  ~  (8 (L(x + h) - L(x - h)) - (L(x + 2h) - L(x - 2h))) / 12h
+
+Two central differences, of steps h and 2h, combined so that their h^2 errors cancel (Richardson): the error is
+O(h^4) + O(rounding / h). Abramowitz and Stegun, 25.3.6.
+
+This module knows nothing of language models: give it a function and a dict of arrays.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minilstm.device import array_module
+
+
+class GradientCheck(NamedTuple):
+    """The verdict on one parameter.
+
+    Attributes
+    ----------
+    name : str
+        The parameter.
+    checked : int
+        How many elements, or random directions, were compared.
+    by : {"elements", "directions"}
+        Which of the two.
+    error : float
+        The largest relative error.
+    """
+
+    name: str
+    checked: int
+    by: str
+    error: float
+
+
+def check_gradients(function, params, step=1e-3, max_elements=200, directions=20, seed=0):
+    """Compare analytic gradients with central differences.
+
+    A parameter of at most `max_elements` elements is checked element by element. A larger one is checked along random
+    directions d of unit length: the slope of the loss along d against sum(gradient * d).
+
+    Parameters
+    ----------
+    function : callable
+        ``function(params) -> (loss, gradients)``: a scalar, and a dict of arrays shaped as `params`. It must give the
+        same loss for the same `params`.
+    params : dict of float64 array
+        Where to check, NumPy or CuPy; moved while checking, then put back exactly.
+    step : float
+        h.
+    max_elements, directions : int
+        See above.
+    seed : int
+        Of the random directions.
+
+    Returns
+    -------
+    results : list of GradientCheck
+        One for each parameter. The relative error of a slope is |a - n| / max(|a|, |n|, a hundredth of the largest
+        |a| in that parameter): where a gradient nearly vanishes, differences are rounding noise.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not float64, or its gradient is missing or has another shape.
+
+    Examples
+    --------
+    >>> def function(params):
+    ...     return (params["x"] ** 3).sum(), {"x": 3 * params["x"] ** 2}
+    >>> [result] = check_gradients(function, {"x": np.array([1.0, 2.0])})
+    >>> result.name, result.checked, result.error < 1e-9
+    ('x', 2, True)
+    """
+    rng = np.random.default_rng(seed)
+    gradients = function(params)[1]
+    results = []
+    for name, param in params.items():
+        if param.dtype != "float64":
+            raise ValueError(f"{name} is {param.dtype}: finite differences need float64")
+        if name not in gradients or gradients[name].shape != param.shape:
+            shape = gradients[name].shape if name in gradients else "missing"
+            raise ValueError(f"the gradient of {name} should have shape {param.shape}, but is {shape}")
+        gradient = gradients[name].copy()  # the function may reuse its memory
+        if param.size <= max_elements:
+            by, slopes = "elements", element_slopes(function, params, name, gradient, step)
+        else:
+            by, slopes = "directions", direction_slopes(function, params, name, gradient, step, directions, rng)
+        scale = 0.01 * max((abs(analytic) for analytic, _ in slopes), default=0.0)
+        errors = [relative_error(analytic, numeric, scale) for analytic, numeric in slopes]
+        results.append(GradientCheck(name, len(errors), by, max(errors, default=0.0)))
+    return results
+
+
+def element_slopes(function, params, name, gradient, step):
+    """(analytic, numeric) slope along every element of one parameter."""
+    param = params[name]
+    slopes = []
+    for index in itertools.product(*map(range, param.shape)):
+        start = float(param[index])
+
+        def loss_at(h, index=index, start=start):
+            param[index] = start + h
+            return float(function(params)[0])
+
+        slopes.append((float(gradient[index]), central_difference(loss_at, step)))
+        param[index] = start
+    return slopes
+
+
+def direction_slopes(function, params, name, gradient, step, directions, rng):
+    """(analytic, numeric) slope along random directions of unit length through one parameter."""
+    param = params[name]
+    xp = array_module(param)
+    start = param.copy()
+    slopes = []
+    for _ in range(directions):
+        direction = xp.asarray(rng.choice([-1.0, 1.0], param.shape) / param.size**0.5)
+
+        def loss_at(h, direction=direction):
+            param[...] = start + h * direction
+            return float(function(params)[0])
+
+        slopes.append((float((gradient * direction).sum()), central_difference(loss_at, step)))
+        param[...] = start
+    return slopes
+
+
+def central_difference(loss_at, h):
+    """Slope at 0 of a function of one number; the equation at the top of this file.
+
+    Examples
+    --------
+    >>> round(central_difference(math.exp, 1e-3), 9)
+    1.0
+    """
+    near = loss_at(h) - loss_at(-h)
+    far = loss_at(2 * h) - loss_at(-2 * h)
+    return (8 * near - far) / (12 * h)
+
+
+def relative_error(analytic, numeric, scale=0.0):
+    """|a - n| / max(|a|, |n|, scale): 0 where a and n are equal, infinite where one is not a number.
+
+    Examples
+    --------
+    >>> relative_error(2.0, 1.0)
+    0.5
+    """
+    difference = abs(analytic - numeric)
+    if math.isnan(difference):
+        return math.inf
+    return difference and difference / max(abs(analytic), abs(numeric), scale)

@@ -1,0 +1,210 @@
+"""The toy language: a weighted grammar that can write sentences and say how likely one is.
+
+    P(sentence) = product of its rules' probabilities            P(word | words before) = P(prefix with it) / P(prefix)
+
+A prefix's probability is a sum over everything that the grammar could still be in the middle of: a stack of symbols
+each, expanded from the left. So the perplexity of the true source on a text is known exactly: it is the floor that no
+model can be expected to go below. ``data/toy/grammar.txt`` explains the file format.
+
+Run as ``python -m minilstm.grammar DIRECTORY`` to write train.txt, valid.txt and test.txt beside its grammar.txt.
+"""
+
+import argparse
+import itertools
+import math
+import random
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from minilstm.corpus import EOS
+from minilstm.errors import UserError
+from minilstm.rundir import write_text
+
+START = "Sentence"
+
+
+class Grammar:
+    """Rules of a language: symbol -> list of (probability, tuple of words and symbols)."""
+
+    def __init__(self, rules):
+        self.rules = rules
+        self.first_words = cache(self.first_words)
+
+    def sample(self, rng):
+        """Write one sentence, a list of words; `rng` is a ``random.Random``."""
+        words, stack = [], [START]
+        while stack:
+            symbol = stack.pop()
+            if symbol not in self.rules:
+                words.append(symbol)
+                continue
+            dice = rng.random()
+            for probability, right in self.rules[symbol]:
+                dice -= probability
+                if dice < 0:
+                    break
+            stack.extend(reversed(right))
+        return words
+
+    def first_words(self, symbol):
+        """What `symbol` can begin with: word -> list of (probability, what has to follow)."""
+        if symbol not in self.rules:
+            return {symbol: [(1.0, ())]}
+        found = {}
+        for probability, (first, *rest) in self.rules[symbol]:
+            for word, ways in self.first_words(first).items():
+                found.setdefault(word, []).extend((probability * p, tail + tuple(rest)) for p, tail in ways)
+        return found
+
+    def start(self):
+        """The state before a sentence: what has to follow -> its probability."""
+        return {(START,): 1.0}
+
+    def next_words(self, state):
+        """Probability of each next word, a dict; <eos> where the sentence can end."""
+        odds = {}
+        for stack, p in state.items():
+            ways = self.first_words(stack[0]) if stack else {EOS: [(1.0, ())]}
+            for word, endings in ways.items():
+                odds[word] = odds.get(word, 0.0) + p * sum(q for q, _ in endings)
+        return odds
+
+    def follow(self, state, word):
+        """Read one word: its probability given those before, and the state after it (None: impossible)."""
+        after = {}
+        for stack, p in state.items():
+            if stack:
+                for q, tail in self.first_words(stack[0]).get(word, ()):
+                    rest = tail + stack[1:]
+                    after[rest] = after.get(rest, 0.0) + p * q
+            elif word == EOS:
+                after[START,] = after.get((START,), 0.0) + p
+        total = sum(after.values())
+        return (total, {stack: p / total for stack, p in after.items()}) if total else (0.0, None)
+
+    def log_probabilities(self, words):
+        """Log-probability of every word of a text, each given all before it; sentences end with <eos>.
+
+        Raises
+        ------
+        UserError
+            At a word that the grammar cannot have there.
+        """
+        state, logs = self.start(), []
+        for n, word in enumerate(words):
+            probability, state = self.follow(state, word)
+            if state is None:
+                raise UserError(f"the grammar cannot say {' '.join(words[max(0, n - 8) : n + 1])!r}; write the text again")
+            logs.append(math.log(probability))
+        return logs
+
+
+def read_grammar(path):
+    """Read a grammar file.
+
+    Raises
+    ------
+    UserError
+        If a line is not understood, a symbol has no rule, or a symbol can begin with itself.
+    """
+    variables, weights = {}, {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        variable = re.fullmatch(r"variable (.+?) = (.+)", line)
+        rule = re.fullmatch(r"(\d+)\s+(\S.*?) -> (\S.*)", line)
+        if variable:
+            variables |= {name: variable[2].split() for name in variable[1].split()}
+        elif rule and int(rule[1]):
+            for left, right, share in instances(rule[2], rule[3], variables):
+                weights.setdefault(left, []).append((int(rule[1]) * share, right))
+        else:
+            raise UserError(f"{path} line {number}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}")
+    rules = {}
+    for left, weighted in weights.items():
+        total = sum(weight for weight, _ in weighted)
+        rules[left] = [(weight / total, right) for weight, right in weighted]
+    check_rules(path, rules)
+    return Grammar(rules)
+
+
+def instances(left, right, variables):
+    """A rule for each value of its variables: (left, right, share of the weight)."""
+    used = re.findall(r"[\w']+", " ".join(re.findall(r"\[[^]]*\]|\$\w+", left + " " + right)))
+    names = [name for name in dict.fromkeys(used) if name in variables]
+    only_right = [name for name in names if name not in re.findall(r"\w+", left)]
+    share = 1 / math.prod(len(variables[name]) for name in only_right)
+    for values in itertools.product(*(variables[name] for name in names)):
+        value = dict(zip(names, values, strict=True))
+
+        def fill(match, value=value):
+            return re.sub(r"\$?(\w+)", lambda word: value.get(word[1], word[0]), match[0])
+
+        sides = (re.sub(r"\[[^]]*\]|\$\w+", fill, side) for side in (left, right))
+        [left_symbol], right_symbols = (tuple(re.findall(r"\w+\[[^]]*\]|\S+", side)) for side in sides)
+        yield left_symbol, right_symbols, share
+
+
+def check_rules(path, rules):
+    """Every symbol has a rule, and none can begin with itself: reading from the left always gets to a word."""
+    for left, alternatives in rules.items():
+        for symbol in itertools.chain.from_iterable(right for _, right in alternatives):
+            if symbol[0].isupper() and symbol not in rules:
+                raise UserError(f"{path}: {left} needs {symbol}, which has no rule")
+    if START not in rules:
+        raise UserError(f"{path}: {START} has no rule")
+    for left in rules:
+        begins, new = set(), {left}
+        while new:
+            new = {right[0] for symbol in new for _, right in rules.get(symbol, ())} - begins
+            begins |= new
+        if left in begins:
+            raise UserError(f"{path}: {left} can begin with itself; begin one of its rules with a word")
+
+
+def floor_of(corpus):
+    """Perplexity of the true source on the test split, each word after the first; None if no grammar.txt is there."""
+    path = corpus.directory and corpus.directory / "grammar.txt"
+    if not path or not path.exists():
+        return None
+    words = [corpus.vocabulary[id] for id in corpus.splits["test"]]
+    logs = read_grammar(path).log_probabilities(words)[1:]
+    return math.exp(-sum(logs) / len(logs))
+
+
+def write_corpus(directory, seed, sizes):
+    """Write train.txt, valid.txt and test.txt, each the first sentences that make up `sizes` tokens."""
+    grammar = read_grammar(Path(directory) / "grammar.txt")
+    rng = random.Random(seed)
+    for split, size in sizes.items():
+        lines, tokens = [], 0
+        while tokens < size:
+            words = grammar.sample(rng)
+            tokens += len(words) + 1
+            lines.append(" ".join(words) + "\n")
+        write_text(Path(directory) / f"{split}.txt", "".join(lines))
+
+
+def main(argv=None):
+    """``python -m minilstm.grammar``."""
+    parser = argparse.ArgumentParser(prog="python -m minilstm.grammar", description="Write a toy corpus from its grammar.")
+    parser.add_argument("directory", help="where grammar.txt is and the three texts go")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=200_000, help="training tokens; valid and test get a tenth (200000)")
+    args = parser.parse_args(argv)
+    try:
+        write_corpus(args.directory, args.seed, {"train": args.tokens, "valid": args.tokens // 10, "test": args.tokens // 10})
+    except UserError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""From gradients to steps: clipping by global norm, SGD, Adam, and the learning-rate schedule.
+
+    norm = sqrt(sum over all gradients of ||g||^2)       g <- g * max_grad_norm / max(norm, max_grad_norm)
+
+Pascanu et al., arXiv 1211.5063, algorithm 1, over all parameters together. All functions work in place: a gradient is
+spent once it has been applied.
+"""
+
+from minilstm.device import array_module
+from minilstm.layers.embedding import RowGradient
+
+
+def squared_norm(grad):
+    """||g||^2 of one gradient, array () of at least float32; a repeated embedding row counts once."""
+    values = grad.values if isinstance(grad, RowGradient) else grad
+    xp = array_module(values)
+    values = values.astype(xp.promote_types(values.dtype, xp.float32), copy=False)
+    if isinstance(grad, RowGradient):
+        return (values * values / grad.counts).sum()
+    return xp.vdot(values, values)
+
+
+def clip_by_global_norm(grads, max_grad_norm):
+    """Scale all gradients together so that their global norm is at most `max_grad_norm`.
+
+    Parameters
+    ----------
+    grads : dict of array
+        Scaled in place.
+    max_grad_norm : float
+
+    Returns
+    -------
+    grads : dict of array
+        The same dict, clipped.
+    norm : array ()
+        The global norm before clipping.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grads, norm = clip_by_global_norm({"a": np.array([3.0]), "b": np.array([4.0])}, 1.0)
+    >>> float(norm), grads["a"].item(), grads["b"].item()
+    (5.0, 0.6, 0.8)
+    """
+    norm = sum(squared_norm(grad) for grad in grads.values()) ** 0.5
+    xp = array_module(norm)
+    scale = max_grad_norm / xp.maximum(norm, max_grad_norm)
+    for grad in grads.values():
+        values = grad.values if isinstance(grad, RowGradient) else grad
+        values *= scale.astype(values.dtype)
+    return grads, norm
+
+
+def sgd(params, grads, learning_rate):
+    """W <- W - learning_rate * dW, in place; of an embedding only the rows that were used."""
+    for name, grad in grads.items():
+        values = grad.values if isinstance(grad, RowGradient) else grad
+        values *= learning_rate
+        if isinstance(grad, RowGradient):
+            params[name][grad.ids] -= values  # a repeated row writes the same result twice
+        else:
+            params[name] -= values
+
+
+def adam(params, grads, learning_rate, moments, step, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1), in place.
+
+    Parameters
+    ----------
+    params, grads : dict of array
+    learning_rate : float
+    moments : dict
+        Name -> (m, v), arrays shaped as the parameter: from `zero_moments`.
+    step : int
+        1 for the first step.
+    """
+    for name, grad in grads.items():
+        m, v = moments[name]
+        grad = grad.to_dense(len(m)) if isinstance(grad, RowGradient) else grad
+        grad = grad.astype(m.dtype, copy=False)
+        m += (1 - beta1) * (grad - m)
+        v += (1 - beta2) * (grad * grad - v)
+        m_hat = m / (1 - beta1**step)
+        v_hat = v / (1 - beta2**step)
+        params[name] -= (learning_rate * m_hat / (v_hat**0.5 + epsilon)).astype(params[name].dtype)
+
+
+def zero_moments(params):
+    """Adam's moments before the first step: name -> (m, v), zeros, at least float32."""
+    moments = {}
+    for name, param in params.items():
+        xp = array_module(param)
+        dtype = xp.promote_types(param.dtype, xp.float32)
+        moments[name] = xp.zeros(param.shape, dtype=dtype), xp.zeros(param.shape, dtype=dtype)
+    return moments
+
+
+def learning_rate_at(config, epoch):
+    """Learning rate of an epoch, counted from 0: `max_epoch` epochs at the initial rate, then decay.
+
+    Examples
+    --------
+    >>> from minilstm.config import PRESETS
+    >>> [learning_rate_at(PRESETS["small"], epoch) for epoch in (0, 3, 4, 5)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+    return config.learning_rate * config.lr_decay ** max(epoch + 1 - config.max_epoch, 0)

@@ -1,0 +1,1 @@
+def plot_runs(runs, out): pass

@@ -1,0 +1,266 @@
+"""The training loop: one step, one epoch, all epochs; and evaluation.
+
+    perplexity = exp(sum of the windows' costs / sum of their num_steps)
+
+Zaremba et al., arXiv 1409.2329, section 4.1: the state is zero at the start of an epoch and carried from window to window;
+gradients stop at a window's edge. Costs and norms stay on the device until somebody wants to see them.
+"""
+
+import math
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from statistics import median
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
+from minilstm.corpus import fingerprint, num_windows, streams, window
+from minilstm.device import to_host
+from minilstm.errors import UserError
+from minilstm.model import cost_and_gradients, cost_forward, draw_masks, init_params, zero_state
+from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
+from minilstm.plot import plot_runs
+from minilstm.rundir import append_metrics
+
+READ_EVERY = 20  # steps between two looks at the device's costs and norms
+
+
+def perplexity(cost, steps):
+    """exp(cost / steps); infinite rather than an overflow.
+
+    Examples
+    --------
+    >>> round(perplexity(2 * math.log(10), 2), 9)
+    10.0
+    """
+    return math.exp(cost / steps) if cost / steps < 700 else math.inf
+
+
+def initial_checkpoint(config, vocabulary, xp):
+    """A run before its first step: fresh weights, zero state."""
+    params = init_params(config, len(vocabulary), xp)
+    moments = zero_moments(params) if config.optimizer == "adam" else {}
+    state = zero_state(config, config.batch_size, xp)
+    return Checkpoint(config, fingerprint(vocabulary), params, moments, state, Progress())
+
+
+def train_step(checkpoint, inputs, targets, learning_rate, xp):
+    """One window of truncated BPTT: forward, backward, clip, update.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its params, moments, state and progress move on, in place.
+    inputs, targets : int array (T, B)
+    learning_rate : float
+    xp : module
+
+    Returns
+    -------
+    cost, norm : array ()
+        Cost of the window, and the global norm of its gradients before clipping; on the device.
+    """
+    config, _, params, moments, state, progress = checkpoint
+    masks = draw_masks(config, progress.step, inputs.shape, xp)
+    cost, grads, state[:] = cost_and_gradients(params, config, inputs, targets, state, masks)
+    grads, norm = clip_by_global_norm(grads, config.max_grad_norm)
+    progress.window += 1
+    progress.step += 1
+    if config.optimizer == "adam":
+        adam(params, grads, learning_rate, moments, progress.step)
+    else:
+        sgd(params, grads, learning_rate)
+    return cost, norm
+
+
+def evaluate(params, config, data, num_steps, xp, stopped=(), label="evaluating"):
+    """Perplexity of streams, state carried, every step counted.
+
+    Parameters
+    ----------
+    params : dict of array
+    config : Config
+    data : int array (batch_len, B)
+        From `streams`, on the device.
+    num_steps : int
+        Length of a window. The state is carried over, so it changes speed and memory, not the result.
+    xp : module
+    stopped : list
+        Evaluation breaks off once this is not empty.
+    label : str
+        Of the progress bar.
+
+    Returns
+    -------
+    float
+        Perplexity over (batch_len - 1) * B predictions; NaN if broken off.
+    """
+    steps = len(data) - 1
+    state = zero_state(config, data.shape[1], xp)
+    costs = []
+    starts = tqdm(range(math.ceil(steps / num_steps)), label, leave=False, disable=not sys.stderr.isatty())
+    for k in starts:
+        if stopped:
+            return math.nan
+        inputs, targets = window(data, k, num_steps)
+        cost, state = cost_forward(params, config, inputs, targets, state)
+        costs.append(cost)
+    return perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
+
+
+def evaluate_split(params, config, ids, xp, split="test", **more):
+    """Perplexity of a split as the reference measures it.
+
+    The test is read as one stream, every word after the first predicted once; train and valid in the training's
+    batch_size streams. The windows of the single stream are batch_size times longer: the same work for each window.
+    """
+    batch_size, num_steps = config.batch_size, config.num_steps
+    if split == "test":
+        batch_size, num_steps = 1, num_steps * batch_size
+    if len(ids) < 2 * batch_size:
+        raise UserError(f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; lower --batch-size")
+    return evaluate(params, config, xp.asarray(streams(ids, batch_size)), num_steps, xp, label=split, **more)
+
+
+@contextmanager
+def stop_signals():
+    """Inside, Ctrl-C (and a terminal or scheduler that ends us) fills the list this yields; a second one interrupts."""
+    received = []
+
+    def receive(number, _):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    earlier = [signal.signal(number, receive) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, earlier, strict=True):
+            signal.signal(number, handler)
+
+
+def read_costs(unread, checkpoint, xp):
+    """Bring costs and norms of the last steps to the host and into the progress; stop if the run has diverged."""
+    config, progress = checkpoint.config, checkpoint.progress
+    if not unread:
+        return
+    costs, norms = (to_host(xp.stack(values)).astype(float) for values in zip(*unread, strict=True))
+    for step, cost, norm in zip(range(progress.step - len(unread) + 1, progress.step + 1), costs, norms, strict=True):
+        if not math.isfinite(norm) or not math.isfinite(perplexity(cost, config.num_steps)):
+            raise UserError(
+                f"diverged at step {step}: cost {cost:.4g}, gradient norm {norm:.4g}; lower --learning-rate, "
+                "--max-grad-norm or --init-scale (the last good checkpoint is kept)"
+            )
+        progress.cost += cost
+        progress.norms.append(norm)
+    unread.clear()
+
+
+def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every):
+    """Train on the windows that the epoch still has; ten reports on the way, as the reference prints them."""
+    config, _, _, _, _, progress = checkpoint
+    windows = num_windows(len(data), config.num_steps)
+    learning_rate = learning_rate_at(config, progress.epoch)
+    report_every = max(windows // 10, 1)
+    first, start = progress.window, time.perf_counter()
+    unread = []
+
+    def so_far():
+        speed = (progress.window - first) * config.num_steps * config.batch_size / (time.perf_counter() - start)
+        return perplexity(progress.cost, progress.window * config.num_steps), speed
+
+    label = f"epoch {progress.epoch + 1}"
+    with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
+        while progress.window < windows and not stopped and progress.step != max_steps:
+            inputs, targets = window(data, progress.window, config.num_steps)
+            unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp))
+            bar.update()
+            due = (progress.window - 1) % report_every == min(10, report_every - 1)
+            save = checkpoint_every and progress.step % checkpoint_every == 0
+            if due or save or len(unread) == READ_EVERY:
+                read_costs(unread, checkpoint, xp)
+                so_far_perplexity, speed = so_far()
+                bar.set_postfix_str(f"perplexity {so_far_perplexity:.2f}, {speed:.0f} words/s")
+            if due:
+                if not sys.stdout.isatty():
+                    done = (progress.window - 1) / windows
+                    print(f"{done:.3f} perplexity: {so_far_perplexity:.3f} speed: {speed:.0f} wps", flush=True)
+                norm = median(progress.norms)
+                append_metrics(run, progress, "train", so_far_perplexity, learning_rate, speed, norm)
+                progress.norms.clear()
+            if save:
+                save_checkpoint(run / "checkpoint.safetensors", checkpoint)
+        read_costs(unread, checkpoint, xp)
+    return windows, so_far()
+
+
+def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
+    """Train until the configured epochs are done, `max_steps` are reached, or a signal asks to stop.
+
+    Parameters
+    ----------
+    run : Path
+        The run's directory, with a description and a checkpoint.
+    checkpoint : Checkpoint
+        Where to go on, its arrays on the device; moves on in place.
+    corpus : Corpus
+    xp : module
+        numpy or cupy.
+    max_steps : int, optional
+        Stop before the step after this one.
+    checkpoint_every : int, optional
+        Save after every so many steps, besides after every epoch.
+
+    Returns
+    -------
+    float or None
+        Test perplexity, or None if the run stopped before its end; its checkpoint is saved in either case.
+
+    Raises
+    ------
+    UserError
+        If the corpus is too short for one window, the run diverges, or the disk is full.
+    """
+    config, _, params, _, state, progress = checkpoint
+    path = run / "checkpoint.safetensors"
+    data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
+    with stop_signals() as stopped, np.errstate(all="ignore"):
+        while progress.epoch < config.max_max_epoch:
+            if stopped or progress.step == max_steps:
+                return save_checkpoint(path, checkpoint)
+            learning_rate = learning_rate_at(config, progress.epoch)
+            print(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", flush=True)
+            windows, (train_perplexity, speed) = train_epoch(
+                run, checkpoint, data, xp, stopped, max_steps, checkpoint_every
+            )
+            if progress.window < windows:
+                return save_checkpoint(path, checkpoint)
+            valid_perplexity = evaluate_split(params, config, corpus.splits["valid"], xp, "valid", stopped=stopped)
+            if stopped:
+                return save_checkpoint(path, checkpoint)
+            print(f"Epoch: {progress.epoch + 1} Train Perplexity: {train_perplexity:.3f}")
+            print(f"Epoch: {progress.epoch + 1} Valid Perplexity: {valid_perplexity:.3f}", flush=True)
+            append_metrics(run, progress, "epoch", train_perplexity, learning_rate, speed)
+            append_metrics(run, progress, "valid", valid_perplexity)
+            progress.epoch += 1
+            progress.window, progress.cost = 0, 0.0
+            progress.norms.clear()
+            state[:] = zero_state(config, config.batch_size, xp)
+            save_checkpoint(path, checkpoint)
+            plot_runs([run], run / "curve.png")
+        test_perplexity = evaluate_split(params, config, corpus.splits["test"], xp, "test", stopped=stopped)
+        if stopped:
+            return None
+    print(f"Test Perplexity: {test_perplexity:.3f}", flush=True)
+    append_metrics(run, progress, "test", test_perplexity)
+    plot_runs([run], run / "curve.png")
+    return test_perplexity
