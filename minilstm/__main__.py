@@ -1,3 +1,5 @@
 import sys
+
 from minilstm.cli import main
+
 sys.exit(main())

@@ -11,7 +11,8 @@ or the new one. Its format is safetensors; loading executes nothing.
 import base64
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +46,12 @@ class Progress:
         Rows of metrics.csv that are older than this.
     """
 
-    epoch: int = 0
-    window: int = 0
-    step: int = 0
-    cost: float = 0.0
-    norms: list = field(default_factory=list)
-    metric_rows: int = 0
+    epoch: int
+    window: int
+    step: int
+    cost: float
+    norms: list
+    metric_rows: int
 
 
 class Checkpoint(NamedTuple):
@@ -107,23 +108,23 @@ def save_checkpoint(path, checkpoint):
     carried = {f"{part}{k}": to_host(x) for k, layer in enumerate(state) for part, x in zip("hc", layer, strict=True)}
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(asdict(config)),
+        "config": asdict(config),
         "vocabulary": vocabulary,
-        "progress": json.dumps(asdict(progress)),
+        "progress": asdict(progress),
         "state": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
     }
+    contents = safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)})
     unfinished = path.with_suffix(".unfinished")
     try:
-        safetensors.numpy.save_file(contiguous(tensors), unfinished, metadata)
-        for flushed in (unfinished, path.parent):  # the bytes before the name, then the name
-            if flushed == path.parent:
-                os.replace(unfinished, path)
-            handle = os.open(flushed, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-    except (OSError, safetensors.SafetensorError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error}; make room or choose another --out") from None
+        with open(unfinished, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are on the disk before the name is
+        os.replace(unfinished, path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise UserError(f"cannot write {path}: {error.strerror}; make room or choose another --out") from None
 
 
 def contiguous(tensors):
@@ -152,15 +153,17 @@ def load_checkpoint(path):
         raise UserError(f"{path} does not exist; is {path.parent} the directory of a minilstm run?")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("minilstm", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy") from None
-    if metadata.get("format") != FORMAT:
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy"
+        ) from None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of minilstm; only its own checkpoints can be used")
     try:
-        config = Config(**json.loads(metadata["config"]))
-        progress = Progress(**json.loads(metadata["progress"]))
+        config = Config(**metadata["config"])
+        progress = Progress(**metadata["progress"])
         carried = safetensors.numpy.load(base64.b64decode(metadata["state"]))
         state = [(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)]
         moments = {
@@ -171,8 +174,9 @@ def load_checkpoint(path):
         for k in range(config.num_layers):
             del tensors[f"rnn.bias_hh_l{k}"]
         shapes = param_shapes(config, len(tensors["decoder.bias"]))
-        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
-            raise ValueError("tensors do not have the shapes of its config")
+        expected = {name: (shape, config.dtype) for name, shape in shapes.items()}
+        if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
+            raise ValueError("its tensors do not have the names, shapes and dtype of its config")
         vocabulary = metadata["vocabulary"]
     except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path} is damaged ({error}); use another copy") from None

@@ -33,13 +33,16 @@ class Corpus(NamedTuple):
         The word of each id.
     splits : dict
         "train", "valid", "test" -> int32 array (tokens,).
-    directory : Path or None
-        Where the text is; None for a single file. A toy language has its grammar there.
+    name : str
+        Where the text is, for people.
+    grammar : Path or None
+        The grammar that wrote the text, where it lies beside it.
     """
 
     vocabulary: list
     splits: dict
-    directory: Path | None
+    name: str
+    grammar: Path | None
 
 
 def toy_directory():
@@ -71,14 +74,16 @@ def load_corpus(path=None, min_count=1):
 
     Examples
     --------
-    >>> load_corpus().vocabulary[0]
-    '<eos>'
+    >>> load_corpus().vocabulary[:3]
+    ['the', '.', '<eos>']
     """
+    name = "toy (embedded)" if path is None else str(path)
     path = toy_directory() if path is None else Path(path)
     parts = find_parts(path)
     vocabulary = build_vocabulary(parts["train"], min_count)
     splits = {split: encode(part, vocabulary) for split, part in parts.items()}
-    return Corpus(vocabulary, splits, path if path.is_dir() else None)
+    grammar = path / "grammar.txt"
+    return Corpus(vocabulary, splits, name, grammar if grammar.exists() else None)
 
 
 class Part(NamedTuple):
@@ -111,7 +116,9 @@ def find_parts(path):
             if files["train"].exists():
                 missing = [file.name for file in files.values() if not file.exists()]
                 if missing:
-                    raise UserError(f"{path} has {files['train'].name} but not {' and '.join(missing)}; add what is missing")
+                    raise UserError(
+                        f"{path} has {files['train'].name} but not {' and '.join(missing)}; add what is missing"
+                    )
                 return {split: Part(file) for split, file in files.items()}
         wanted = ", ".join(names.format("train") for names in FILE_NAMES)
         raise UserError(f"{path} holds no corpus: looked for {wanted}; give a directory with one, or a text file")
@@ -120,7 +127,9 @@ def find_parts(path):
     num_lines = sum(1 for _ in Part(path).lines())
     train_end, valid_end = (int(share * num_lines) for share in SHARES)
     if not 0 < train_end < valid_end < num_lines:
-        raise UserError(f"{path} has {num_lines} lines, too few to cut 90/5/5; give at least 20, or a directory of three files")
+        raise UserError(
+            f"{path} has {num_lines} lines, too few to cut 90/5/5; give at least 20, or a directory of three files"
+        )
     return {"train": Part(path, 0, train_end), "valid": Part(path, train_end, valid_end), "test": Part(path, valid_end)}
 
 

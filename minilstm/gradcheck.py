@@ -61,8 +61,8 @@ def check_gradients(function, params, step=1e-3, max_elements=200, directions=20
     Returns
     -------
     results : list of GradientCheck
-        One for each parameter. The relative error of a slope is |a - n| / max(|a|, |n|, a hundredth of the largest
-        |a| in that parameter): where a gradient nearly vanishes, differences are rounding noise.
+        One for each parameter. The relative error of a slope is |a - n| / max(|a|, |n|, a thousandth of the largest
+        gradient in any parameter): where a gradient nearly vanishes, differences are rounding noise.
 
     Raises
     ------
@@ -79,19 +79,21 @@ def check_gradients(function, params, step=1e-3, max_elements=200, directions=20
     """
     rng = np.random.default_rng(seed)
     gradients = function(params)[1]
-    results = []
     for name, param in params.items():
         if param.dtype != "float64":
             raise ValueError(f"{name} is {param.dtype}: finite differences need float64")
         if name not in gradients or gradients[name].shape != param.shape:
             shape = gradients[name].shape if name in gradients else "missing"
             raise ValueError(f"the gradient of {name} should have shape {param.shape}, but is {shape}")
-        gradient = gradients[name].copy()  # the function may reuse its memory
+    gradients = {name: gradients[name].copy() for name in params}  # the function may reuse its memory
+    scale = 1e-3 * max((float(abs(gradient).max()) for gradient in gradients.values() if gradient.size), default=0.0)
+    results = []
+    for name, param in params.items():
+        gradient = gradients[name]
         if param.size <= max_elements:
             by, slopes = "elements", element_slopes(function, params, name, gradient, step)
         else:
             by, slopes = "directions", direction_slopes(function, params, name, gradient, step, directions, rng)
-        scale = 0.01 * max((abs(analytic) for analytic, _ in slopes), default=0.0)
         errors = [relative_error(analytic, numeric, scale) for analytic, numeric in slopes]
         results.append(GradientCheck(name, len(errors), by, max(errors, default=0.0)))
     return results
@@ -153,6 +155,6 @@ def relative_error(analytic, numeric, scale=0.0):
     0.5
     """
     difference = abs(analytic - numeric)
-    if math.isnan(difference):
+    if not math.isfinite(difference + scale):
         return math.inf
     return difference and difference / max(abs(analytic), abs(numeric), scale)

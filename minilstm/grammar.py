@@ -40,12 +40,7 @@ class Grammar:
             if symbol not in self.rules:
                 words.append(symbol)
                 continue
-            dice = rng.random()
-            for probability, right in self.rules[symbol]:
-                dice -= probability
-                if dice < 0:
-                    break
-            stack.extend(reversed(right))
+            stack.extend(reversed(pick(self.rules[symbol], rng.random())))
         return words
 
     def first_words(self, symbol):
@@ -96,9 +91,20 @@ class Grammar:
         for n, word in enumerate(words):
             probability, state = self.follow(state, word)
             if state is None:
-                raise UserError(f"the grammar cannot say {' '.join(words[max(0, n - 8) : n + 1])!r}; write the text again")
+                raise UserError(
+                    f"the grammar cannot say {' '.join(words[max(0, n - 8) : n + 1])!r}; write the text again"
+                )
             logs.append(math.log(probability))
         return logs
+
+
+def pick(alternatives, dice):
+    """The right side on which dice, uniform in [0, 1), falls."""
+    for probability, right in alternatives[:-1]:
+        if dice < probability:
+            return right
+        dice -= probability
+    return alternatives[-1][1]
 
 
 def read_grammar(path):
@@ -125,7 +131,9 @@ def read_grammar(path):
             for left, right, share in instances(rule[2], rule[3], variables):
                 weights.setdefault(left, []).append((int(rule[1]) * share, right))
         else:
-            raise UserError(f"{path} line {number}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}")
+            raise UserError(
+                f"{path} line {number}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}"
+            )
     rules = {}
     for left, weighted in weights.items():
         total = sum(weight for weight, _ in weighted)
@@ -170,11 +178,10 @@ def check_rules(path, rules):
 
 def floor_of(corpus):
     """Perplexity of the true source on the test split, each word after the first; None if no grammar.txt is there."""
-    path = corpus.directory and corpus.directory / "grammar.txt"
-    if not path or not path.exists():
+    if corpus.grammar is None:
         return None
     words = [corpus.vocabulary[id] for id in corpus.splits["test"]]
-    logs = read_grammar(path).log_probabilities(words)[1:]
+    logs = read_grammar(corpus.grammar).log_probabilities(words)[1:]
     return math.exp(-sum(logs) / len(logs))
 
 
@@ -193,13 +200,19 @@ def write_corpus(directory, seed, sizes):
 
 def main(argv=None):
     """``python -m minilstm.grammar``."""
-    parser = argparse.ArgumentParser(prog="python -m minilstm.grammar", description="Write a toy corpus from its grammar.")
+    parser = argparse.ArgumentParser(
+        prog="python -m minilstm.grammar", description="Write a toy corpus from its grammar."
+    )
     parser.add_argument("directory", help="where grammar.txt is and the three texts go")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=200_000, help="training tokens; valid and test get a tenth (200000)")
+    parser.add_argument(
+        "--tokens", type=int, default=200_000, help="training tokens; valid and test get a tenth (200000)"
+    )
     args = parser.parse_args(argv)
     try:
-        write_corpus(args.directory, args.seed, {"train": args.tokens, "valid": args.tokens // 10, "test": args.tokens // 10})
+        write_corpus(
+            args.directory, args.seed, {"train": args.tokens, "valid": args.tokens // 10, "test": args.tokens // 10}
+        )
     except UserError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2

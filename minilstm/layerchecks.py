@@ -16,6 +16,8 @@ from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_backward, softmax_forward
 from minilstm.model import cost_and_gradients, draw_masks, param_shapes
 
+BOUND = 1e-7  # largest relative error of a gradient that is right
+
 
 class Shapes(NamedTuple):
     """T num_steps, B batch_size, D input size, H hidden_size, V vocab_size, L num_layers."""

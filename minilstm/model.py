@@ -11,7 +11,6 @@ decoder.weight (V, H), decoder.bias (V,). Gradients are a dict with the same nam
 
 import numpy as np
 
-from minilstm.device import array_module
 from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
 from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward

@@ -39,9 +39,9 @@ def clip_by_global_norm(grads, max_grad_norm):
     Examples
     --------
     >>> import numpy as np
-    >>> grads, norm = clip_by_global_norm({"a": np.array([3.0]), "b": np.array([4.0])}, 1.0)
+    >>> grads, norm = clip_by_global_norm({"a": np.array([3.0]), "b": np.array([4.0])}, 2.5)
     >>> float(norm), grads["a"].item(), grads["b"].item()
-    (5.0, 0.6, 0.8)
+    (5.0, 1.5, 2.0)
     """
     norm = sum(squared_norm(grad) for grad in grads.values()) ** 0.5
     xp = array_module(norm)

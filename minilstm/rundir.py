@@ -1,12 +1,14 @@
 """A run's directory: config.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
-metrics.csv has one row for each report, for each epoch's train and valid perplexity, and for the test. A train row
-that is a report covers the epoch so far. Its gradient norm is the median, before clipping, of the steps since the last report.
+metrics.csv has a row for each report on the way ("train": the perplexity of the epoch so far, and the median, over the
+steps since the last report, of the gradient norm before clipping), for each finished epoch ("epoch", "valid"), and for
+the test.
 """
 
 import csv
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -49,10 +51,10 @@ def create_run(out, model, overwrite=False):
             if not (run / "config.json").exists():
                 raise UserError(f"{run} holds other files, not a run; choose another --out")
             if not overwrite:
-                raise UserError(f"{run} already holds a run; give --resume to continue it, --overwrite, or another --out")
+                raise UserError(
+                    f"{run} already holds a run; give --resume to continue it, --overwrite, or another --out"
+                )
         run.mkdir(parents=True, exist_ok=True)
-        (run / ".probe").touch()
-        (run / ".probe").unlink()
         for name in FILES:
             (run / name).unlink(missing_ok=True)
     except OSError as error:
@@ -67,6 +69,8 @@ def write_text(path, text):
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 

@@ -2,16 +2,13 @@
 
     perplexity = exp(sum of the windows' costs / sum of their num_steps)
 
-Zaremba et al., arXiv 1409.2329, section 4.1: the state is zero at the start of an epoch and carried from window to window;
-gradients stop at a window's edge. Costs and norms stay on the device until somebody wants to see them.
+Zaremba et al., arXiv 1409.2329, section 4.1: the state is zero at the start of an epoch and carried from window to
+window; gradients stop at a window's edge. Costs and norms stay on the device until somebody wants to see them.
 """
 
 import math
-import signal
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from statistics import median
 
 import numpy as np
@@ -25,6 +22,7 @@ from minilstm.model import cost_and_gradients, cost_forward, draw_masks, init_pa
 from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
 from minilstm.plot import plot_runs
 from minilstm.rundir import append_metrics
+from minilstm.signals import stop_signals
 
 READ_EVERY = 20  # steps between two looks at the device's costs and norms
 
@@ -45,7 +43,14 @@ def initial_checkpoint(config, vocabulary, xp):
     params = init_params(config, len(vocabulary), xp)
     moments = zero_moments(params) if config.optimizer == "adam" else {}
     state = zero_state(config, config.batch_size, xp)
-    return Checkpoint(config, fingerprint(vocabulary), params, moments, state, Progress())
+    return Checkpoint(
+        config,
+        fingerprint(vocabulary),
+        params,
+        moments,
+        state,
+        Progress(epoch=0, window=0, step=0, cost=0.0, norms=[], metric_rows=0),
+    )
 
 
 def train_step(checkpoint, inputs, targets, learning_rate, xp):
@@ -77,33 +82,31 @@ def train_step(checkpoint, inputs, targets, learning_rate, xp):
     return cost, norm
 
 
-def evaluate(params, config, data, num_steps, xp, stopped=(), label="evaluating"):
-    """Perplexity of streams, state carried, every step counted.
+def evaluate(params, config, split, ids, xp, stopped=()):
+    """Perplexity of a split, state carried, every step counted.
 
     Parameters
     ----------
     params : dict of array
     config : Config
-    data : int array (batch_len, B)
-        From `streams`, on the device.
-    num_steps : int
-        Length of a window. The state is carried over, so it changes speed and memory, not the result.
+    split : {"train", "valid", "test"}
+    ids : int array (tokens,)
+        The split's text, on the host.
     xp : module
     stopped : list
         Evaluation breaks off once this is not empty.
-    label : str
-        Of the progress bar.
 
     Returns
     -------
     float
         Perplexity over (batch_len - 1) * B predictions; NaN if broken off.
     """
+    data, num_steps = lay_out(config, split, ids)
+    data = xp.asarray(data)
     steps = len(data) - 1
     state = zero_state(config, data.shape[1], xp)
     costs = []
-    starts = tqdm(range(math.ceil(steps / num_steps)), label, leave=False, disable=not sys.stderr.isatty())
-    for k in starts:
+    for k in tqdm(range(math.ceil(steps / num_steps)), split, leave=False, disable=not sys.stderr.isatty()):
         if stopped:
             return math.nan
         inputs, targets = window(data, k, num_steps)
@@ -112,40 +115,18 @@ def evaluate(params, config, data, num_steps, xp, stopped=(), label="evaluating"
     return perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
 
 
-def evaluate_split(params, config, ids, xp, split="test", **more):
-    """Perplexity of a split as the reference measures it.
+def lay_out(config, split, ids):
+    """The streams on which a split is measured, (batch_len, B), and the length of a window.
 
-    The test is read as one stream, every word after the first predicted once; train and valid in the training's
-    batch_size streams. The windows of the single stream are batch_size times longer: the same work for each window.
+    As in the reference: train and valid in the training's batch_size streams, the test in one, so that every word
+    after the first is predicted once. That stream's windows are batch_size times longer: as much work for each.
     """
     batch_size, num_steps = config.batch_size, config.num_steps
     if split == "test":
         batch_size, num_steps = 1, num_steps * batch_size
     if len(ids) < 2 * batch_size:
         raise UserError(f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; lower --batch-size")
-    return evaluate(params, config, xp.asarray(streams(ids, batch_size)), num_steps, xp, label=split, **more)
-
-
-@contextmanager
-def stop_signals():
-    """Inside, Ctrl-C (and a terminal or scheduler that ends us) fills the list this yields; a second one interrupts."""
-    received = []
-
-    def receive(number, _):
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    earlier = [signal.signal(number, receive) for number in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, earlier, strict=True):
-            signal.signal(number, handler)
+    return streams(ids, batch_size), num_steps
 
 
 def read_costs(unread, checkpoint, xp):
@@ -244,7 +225,7 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
             )
             if progress.window < windows:
                 return save_checkpoint(path, checkpoint)
-            valid_perplexity = evaluate_split(params, config, corpus.splits["valid"], xp, "valid", stopped=stopped)
+            valid_perplexity = evaluate(params, config, "valid", corpus.splits["valid"], xp, stopped)
             if stopped:
                 return save_checkpoint(path, checkpoint)
             print(f"Epoch: {progress.epoch + 1} Train Perplexity: {train_perplexity:.3f}")
@@ -257,7 +238,7 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
             state[:] = zero_state(config, config.batch_size, xp)
             save_checkpoint(path, checkpoint)
             plot_runs([run], run / "curve.png")
-        test_perplexity = evaluate_split(params, config, corpus.splits["test"], xp, "test", stopped=stopped)
+        test_perplexity = evaluate(params, config, "test", corpus.splits["test"], xp, stopped)
         if stopped:
             return None
     print(f"Test Perplexity: {test_perplexity:.3f}", flush=True)

@@ -1,0 +1,131 @@
+"""A run's beginning: new, resumed, or opened for reading. Everything is checked before anything is written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
+from minilstm.config import PRESETS, Config
+from minilstm.corpus import fingerprint, load_corpus, num_windows
+from minilstm.errors import UserError
+from minilstm.grammar import floor_of
+from minilstm.rundir import create_run, describe_run, read_description, read_vocabulary, rewind_metrics
+from minilstm.train import initial_checkpoint, lay_out
+
+CHECKPOINT = "checkpoint.safetensors"
+ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD
+
+
+def new_run(typed, data, out, overwrite, xp):
+    """Begin a run.
+
+    Parameters
+    ----------
+    typed : dict
+        The hyperparameters that were typed; "model" picks the preset for the others.
+    data : str or None
+        Path of the corpus; None is the embedded toy corpus.
+    out : str or None
+        Directory of the run; None takes a fresh one.
+    overwrite : bool
+    xp : module
+
+    Returns
+    -------
+    run : Path
+    checkpoint : Checkpoint
+    corpus : Corpus
+    floor : float or None
+    """
+    preset = PRESETS[typed.get("model", "toy")]
+    if typed.get("optimizer") == "adam":
+        preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
+    config = replace(preset, **typed)
+    data = data and str(Path(data).resolve())
+    corpus = load_checked_corpus(data, config)
+    floor = floor_of(corpus)
+    run = create_run(out, config.model, overwrite)
+    return run, write_start(run, config, data, corpus, floor, xp), corpus, floor
+
+
+def write_start(run, config, data, corpus, floor, xp):
+    """Fill a run's directory as it is before the first step; returns the checkpoint."""
+    describe_run(run, config, data, corpus.vocabulary, floor)
+    checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
+    save_checkpoint(run / CHECKPOINT, checkpoint)
+    return checkpoint
+
+
+def resume_run(typed, data, out, xp):
+    """Go on with a run exactly where its checkpoint is; parameters and returns as for `new_run`.
+
+    Only ``max_max_epoch`` may differ from what the run began with: training longer is the same run, going on.
+    """
+    run = Path(out)
+    description = read_description(run)
+    data = data or description["data"]
+    started = (run / CHECKPOINT).exists()
+    if started:
+        checkpoint = load_checkpoint(run / CHECKPOINT)
+        saved = checkpoint.config
+    else:  # killed before its first checkpoint
+        saved = read_config(description, run)
+    for name, value in typed.items():
+        if value != getattr(saved, name) and name != "max_max_epoch":
+            flag = "--" + name.replace("_", "-")
+            raise UserError(
+                f"{run} was started with {flag} {getattr(saved, name)}; leave {flag} out, or start another run"
+            )
+    config = replace(saved, max_max_epoch=typed.get("max_max_epoch", saved.max_max_epoch))
+    corpus = load_checked_corpus(data, config)
+    if not started:
+        return run, write_start(run, config, data, corpus, description["floor"], xp), corpus, description["floor"]
+    require_vocabulary(checkpoint, corpus.vocabulary, run, data)
+    rewind_metrics(run, checkpoint.progress.metric_rows)
+    return run, on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
+
+
+def read_config(description, run):
+    """The Config in config.json."""
+    try:
+        return Config(**{name: value for name, value in description.items() if name not in ("data", "floor")})
+    except TypeError as error:
+        raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
+
+
+def load_checked_corpus(data, config):
+    """A corpus that is long enough for every split to be used."""
+    corpus = load_corpus(data, config.min_count)
+    tokens = len(corpus.splits["train"])
+    if num_windows(tokens // config.batch_size, config.num_steps) < 1:
+        raise UserError(
+            f"the train text has {tokens} tokens, but one window of {config.num_steps} steps on {config.batch_size} "
+            f"streams takes {(config.num_steps + 1) * config.batch_size}; lower --num-steps or --batch-size"
+        )
+    for split in ("valid", "test"):
+        lay_out(config, split, corpus.splits[split])
+    return corpus
+
+
+def require_vocabulary(checkpoint, vocabulary, run, where):
+    """Refuse a vocabulary that is not the one the run was trained with."""
+    if checkpoint.vocabulary != fingerprint(vocabulary) or len(vocabulary) != len(checkpoint.params["decoder.bias"]):
+        raise UserError(
+            f"{run} was trained with another vocabulary than that of {where or 'the toy corpus'}; give it its own"
+        )
+
+
+def open_run(run, xp):
+    """A trained model: its checkpoint, on the device, its vocabulary and its description."""
+    run = Path(run)
+    description = read_description(run)
+    checkpoint = load_checkpoint(run / CHECKPOINT)
+    vocabulary = read_vocabulary(run)
+    require_vocabulary(checkpoint, vocabulary, run, run / "vocab.txt")
+    return on_device(checkpoint, xp), vocabulary, description
+
+
+def open_corpus(checkpoint, run, data):
+    """The corpus at `data`, if it has the vocabulary that the run was trained with."""
+    corpus = load_corpus(data, checkpoint.config.min_count)
+    require_vocabulary(checkpoint, corpus.vocabulary, run, data)
+    return corpus

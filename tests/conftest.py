@@ -1,0 +1,15 @@
+import random
+
+import pytest
+
+
+@pytest.fixture
+def corpus_dir(tmp_path):
+    """A directory with train.txt, valid.txt and test.txt: 11 words, 2,000 training tokens."""
+    rng = random.Random(0)
+    directory = tmp_path / "corpus"
+    directory.mkdir()
+    for name, lines in (("train", 200), ("valid", 30), ("test", 20)):
+        words = [[rng.choice("abcdefghij") for _ in range(9)] for _ in range(lines)]
+        (directory / f"{name}.txt").write_text("".join(" ".join(line) + "\n" for line in words))
+    return directory

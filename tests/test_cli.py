@@ -1,0 +1,214 @@
+"""The program as its user meets it: every mistake one clear line and exit status 2, nothing lost."""
+
+import subprocess
+import sys
+
+import pytest
+
+from minilstm.cli import build_parser, main
+
+TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def run(corpus_dir, tmp_path, capsys):
+    """A finished run."""
+    path = tmp_path / "run"
+    assert main(["train", "--data", str(corpus_dir), "--out", str(path), *TINY]) == 0
+    capsys.readouterr()
+    return path
+
+
+def complaint(capsys, arguments):
+    """The one line a wrong command prints."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2, captured
+    lines = captured.err.strip().split("\n")
+    assert len(lines) == 1, captured.err
+    assert "error: " in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--num-steps", "0"], "--num-steps must be at least 1"),
+        (["--keep-prob", "1.5"], "--keep-prob must be at most 1"),
+        (["--keep-prob", "0"], "--keep-prob must be greater than 0"),
+        (["--learning-rate", "nan"], "--learning-rate must be a finite number"),
+        (["--learning-rate", "-1"], "--learning-rate must be greater than 0"),
+        (["--hidden-size", "2.5"], "--hidden-size"),
+        (["--batch-size", "100000"], "lower --num-steps or --batch-size"),
+        (["--dtype", "int8"], "--dtype"),
+        (["--model", "huge"], "--model"),
+        (["--max-steps", "-1"], "--max-steps"),
+        (["--checkpoint-every", "0"], "--checkpoint-every"),
+        (["--resume"], "--resume needs --out"),
+        (["--data", "/nowhere"], "/nowhere does not exist"),
+        (["--speed", "9"], "--speed"),
+    ],
+)
+def test_wrong_flags_of_train_are_one_line(capsys, corpus_dir, tmp_path, monkeypatch, flags, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in complaint(capsys, ["train", "--data", str(corpus_dir), *flags])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_cuda_without_a_gpu_is_one_line(capsys):
+    pytest.importorskip("numpy")
+    try:
+        import cupy
+
+        cupy.zeros(1)
+        pytest.skip("there is a GPU here")
+    except Exception:
+        assert "--device cuda: CuPy" in complaint(capsys, ["train", "--device", "cuda"])
+
+
+def test_a_short_validation_text_is_found_before_training(capsys, corpus_dir, tmp_path):
+    (corpus_dir / "valid.txt").write_text("a b\n")
+    assert "valid text has 3 tokens" in complaint(
+        capsys, ["train", "--data", str(corpus_dir), "--out", str(tmp_path / "r")]
+    )
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_output_directory_that_is_taken_or_cannot_be_written_is_refused(capsys, corpus_dir, run, tmp_path):
+    train = ["train", "--data", str(corpus_dir), *TINY]
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert "already holds a run; give --resume" in complaint(capsys, [*train, "--out", str(run)])
+    assert "--keep-prob" in complaint(capsys, [*train, "--out", str(run), "--overwrite", "--keep-prob", "2"])
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert "cannot write" in complaint(capsys, [*train, "--out", str(run / "vocab.txt" / "x")])
+    assert "cannot write" in complaint(capsys, [*train, "--out", str(run / "vocab.txt")])
+    assert "holds other files" in complaint(capsys, [*train, "--out", str(corpus_dir), "--overwrite"])
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(corpus_dir, run):
+    (run / "notes.txt").write_text("mine")
+    assert main(["train", "--data", str(corpus_dir), "--out", str(run), "--overwrite", "--seed", "5", *TINY]) == 0
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_as_something_else_is_refused(capsys, corpus_dir, run, tmp_path):
+    resume = ["train", "--resume", "--out", str(run)]
+    assert "--hidden-size 4; leave --hidden-size out" in complaint(capsys, [*resume, "--hidden-size", "5"])
+    assert "--model toy" in complaint(capsys, [*resume, "--model", "small"])
+    assert "not the directory of a minilstm run" in complaint(capsys, ["train", "--resume", "--out", str(tmp_path)])
+    text = (corpus_dir / "train.txt").read_text()
+    (corpus_dir / "train.txt").write_text(text + "k l m\n")
+    assert "another vocabulary" in complaint(capsys, resume)
+
+
+def test_a_damaged_run_is_refused_by_every_command(capsys, run):
+    path = run / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    for command in (["train", "--resume", "--out"], ["evaluate"], ["generate"]):
+        assert "cannot be read" in complaint(capsys, [*command, str(run)])
+    path.unlink()
+    assert "does not exist" in complaint(capsys, ["evaluate", str(run)])
+    (run / "config.json").write_text("{")
+    for command in ("evaluate", "generate", "plot"):
+        assert "config.json" in complaint(capsys, [command, str(run)])
+    assert "not the directory of a minilstm run" in complaint(capsys, ["evaluate", str(run / "nowhere")])
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_from_the_start(corpus_dir, run, tmp_path):
+    finished = (run / "checkpoint.safetensors").read_bytes()
+    (run / "checkpoint.safetensors").unlink()
+    assert main(["train", "--resume", "--out", str(run)]) == 0
+    assert (run / "checkpoint.safetensors").read_bytes() == finished
+
+
+def test_divergence_names_the_step_and_the_cure_and_keeps_the_last_checkpoint(capsys, corpus_dir, tmp_path):
+    run = tmp_path / "run"
+    flags = ["--learning-rate", "1e30", "--max-grad-norm", "1e30"]
+    line = complaint(capsys, ["train", "--data", str(corpus_dir), "--out", str(run), *TINY, *flags])
+    assert "diverged at step " in line
+    assert "lower --learning-rate" in line
+    assert main(["evaluate", str(run)]) == 0
+
+
+def test_evaluate_prints_the_perplexity_that_training_did(capsys, corpus_dir, tmp_path):
+    assert main(["train", "--data", str(corpus_dir), "--out", str(tmp_path / "r"), *TINY]) == 0
+    trained = [line for line in capsys.readouterr().out.split("\n") if line.startswith("Test Perplexity")]
+    assert main(["evaluate", str(tmp_path / "r")]) == 0
+    assert capsys.readouterr().out.strip() == trained[0]
+    assert main(["evaluate", str(tmp_path / "r"), "--split", "valid"]) == 0
+    assert capsys.readouterr().out.startswith("Valid Perplexity: ")
+
+
+def test_evaluate_refuses_a_corpus_with_another_vocabulary(capsys, run):
+    from minilstm.corpus import toy_directory
+
+    assert "another vocabulary" in complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
+
+
+def test_generate_repeats_itself_for_one_seed_and_goes_on_from_the_prompt(capsys, run):
+    def text(*flags):
+        assert main(["generate", str(run), "--words", "30", *flags]) == 0
+        return capsys.readouterr().out
+
+    assert text() == text()
+    assert text() != text("--seed", "1")
+    assert text("--prompt", "a b").startswith("a b ")
+    assert text("--temperature", "0") == text("--temperature", "0", "--seed", "1")
+    assert len(text("--temperature", "1.3").replace("\n", " <eos> ").split()) in (30, 31)
+
+
+def test_generate_says_what_it_cannot_do(capsys, run, corpus_dir, tmp_path):
+    assert "does not know 'zebra'" in complaint(capsys, ["generate", str(run), "--prompt", "a zebra"])
+    for temperature in ("-1", "nan"):
+        assert "--temperature" in complaint(capsys, ["generate", str(run), "--temperature", temperature])
+    unk = tmp_path / "unk"
+    assert main(["train", "--data", str(corpus_dir), "--out", str(unk), "--min-count", "2", *TINY]) == 0
+    capsys.readouterr()
+    assert main(["generate", str(unk), "--prompt", "a zebra", "--words", "3"]) == 0
+    assert "reads 'zebra' as <unk>" in capsys.readouterr().err
+
+
+def test_plot_draws_one_run_or_several(capsys, run, tmp_path):
+    for name in ("one.png", "two.svg"):
+        output = tmp_path / name
+        runs = [str(run)] * (1 if name == "one.png" else 2)
+        assert main(["plot", *runs, "-o", str(output)]) == 0
+        assert output.stat().st_size > 5000
+    assert "ends in .png" in complaint(capsys, ["plot", str(run), "-o", "curves.xyz"])
+    assert "cannot write" in complaint(capsys, ["plot", str(run), "-o", str(run / "vocab.txt" / "x.png")])
+
+
+def test_gradcheck_prints_a_table_and_exits_1_when_a_gradient_is_wrong(capsys, monkeypatch):
+    assert main(["gradcheck", "--device", "cpu"]) == 0
+    assert "all gradients agree" in capsys.readouterr().out
+    from minilstm import layerchecks
+
+    monkeypatch.setattr(layerchecks, "dropout_backward", lambda doutputs, mask: doutputs)
+    assert main(["gradcheck", "--device", "cpu"]) == 1
+    out = capsys.readouterr().out
+    assert "GRADIENTS ARE WRONG" in out
+    assert out.count("WRONG\n") == 1
+
+
+def test_every_command_has_help_with_an_example():
+    for command in ("train", "evaluate", "generate", "plot", "download", "gradcheck"):
+        result = subprocess.run(
+            [sys.executable, "-m", "minilstm", command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert f"example: minilstm {command}" in result.stdout
+    assert build_parser().prog == "minilstm"
+
+
+def test_output_into_head_ends_quietly(run):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minilstm", "generate", str(run), "--words", "20000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141

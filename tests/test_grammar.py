@@ -1,0 +1,117 @@
+"""The toy language: reproducible, unambiguous, and scored exactly."""
+
+import itertools
+import math
+import random
+
+import pytest
+
+from minilstm.corpus import load_corpus, toy_directory
+from minilstm.errors import UserError
+from minilstm.grammar import floor_of, main, read_grammar
+
+SMALL = """
+# two tellers
+variable who = anna ben
+3 Sentence -> $who says Words[who]
+1 Sentence -> End
+1 Words[who] -> that $who says Words[who]
+1 Words[who] -> End
+1 Words[ben] -> nothing
+1 End -> stop
+"""
+
+
+def grammar_of(tmp_path, text):
+    (tmp_path / "grammar.txt").write_text(text)
+    return read_grammar(tmp_path / "grammar.txt")
+
+
+def test_the_committed_corpus_is_written_again_byte_for_byte(tmp_path):
+    toy = toy_directory()
+    (tmp_path / "grammar.txt").write_bytes((toy / "grammar.txt").read_bytes())
+    assert main([str(tmp_path)]) == 0
+    for split in ("train", "valid", "test"):
+        assert (tmp_path / f"{split}.txt").read_bytes() == (toy / f"{split}.txt").read_bytes()
+
+
+def test_the_committed_corpus_has_some_hundred_words_and_200k_tokens():
+    corpus = load_corpus()
+    assert 300 <= len(corpus.vocabulary) <= 600
+    assert 200_000 <= len(corpus.splits["train"]) <= 200_100
+
+
+def test_probabilities_of_a_small_grammar_are_those_worked_out_by_hand(tmp_path):
+    grammar = grammar_of(tmp_path, SMALL)
+    logs = grammar.log_probabilities(["anna", "says", "that", "anna", "says", "stop", "<eos>"])
+    expected = [3 / 4 / 2, 1, 1 / 2, 1, 1, 1 / 2, 1]
+    assert [math.exp(log) for log in logs] == pytest.approx(expected)
+    logs = grammar.log_probabilities(["stop", "<eos>", "ben", "says", "nothing", "<eos>"])
+    assert [math.exp(log) for log in logs] == pytest.approx([1 / 4, 1, 3 / 8, 1, 1 / 3, 1])
+
+
+def test_next_word_probabilities_sum_to_one_and_are_those_of_follow(tmp_path):
+    grammar = read_grammar(toy_directory() / "grammar.txt")
+    words = grammar.sample(random.Random(5)) + ["<eos>"]
+    state = grammar.start()
+    for word in words:
+        odds = grammar.next_words(state)
+        assert sum(odds.values()) == pytest.approx(1)
+        probability, state = grammar.follow(state, word)
+        assert probability == pytest.approx(odds[word])
+
+
+def derivations(grammar, words):
+    """Probability of every way to derive a sentence, by brute force over leftmost derivations."""
+    found, agenda = [], [(1.0, 0, ("Sentence",))]
+    while agenda:
+        p, read, stack = agenda.pop()
+        if not stack:
+            if read == len(words):
+                found.append(p)
+        elif stack[0] in grammar.rules:
+            agenda += [(p * q, read, right + stack[1:]) for q, right in grammar.rules[stack[0]]]
+        elif read < len(words) and stack[0] == words[read]:
+            agenda.append((p, read + 1, stack[1:]))
+    return found
+
+
+def test_toy_sentences_have_one_derivation_whose_probability_is_the_score():
+    grammar = read_grammar(toy_directory() / "grammar.txt")
+    rng = random.Random(7)
+    for words in itertools.islice(iter(lambda: grammar.sample(rng), None), 150):
+        [probability] = derivations(grammar, words)
+        assert math.fsum(grammar.log_probabilities([*words, "<eos>"])) == pytest.approx(math.log(probability))
+
+
+def test_samples_have_the_frequencies_of_their_probabilities(tmp_path):
+    grammar = grammar_of(tmp_path, SMALL)
+    rng = random.Random(0)
+    samples = [" ".join(grammar.sample(rng)) for _ in range(20_000)]
+    for sentence in ("stop", "anna says stop", "ben says nothing"):
+        expected = math.exp(sum(grammar.log_probabilities([*sentence.split(), "<eos>"])))
+        assert samples.count(sentence) / len(samples) == pytest.approx(expected, abs=0.015)
+
+
+def test_floor_lies_below_what_words_alone_can_reach_and_is_none_without_a_grammar(corpus_dir):
+    assert 3 < floor_of(load_corpus()) < 4
+    assert floor_of(load_corpus(corpus_dir)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1 Sentence -> Missing\n", "Sentence needs Missing, which has no rule"),
+        ("1 Sentence -> Sentence a\n1 Sentence -> b\n", "Sentence can begin with itself"),
+        ("nonsense\n", "line 1"),
+        ("1 Other -> a\n", "Sentence has no rule"),
+    ],
+)
+def test_grammars_that_cannot_be_read_say_why(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        grammar_of(tmp_path, text)
+
+
+def test_a_text_that_the_grammar_cannot_say_is_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot say 'anna says nothing'"):
+        grammar_of(tmp_path, SMALL).log_probabilities(["anna", "says", "nothing", "<eos>"])

@@ -1,0 +1,161 @@
+"""Whole runs: what they write, that they stop and go on exactly, whatever stops them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from minilstm.checkpoint import load_checkpoint
+from minilstm.cli import main
+from minilstm.rundir import read_metrics
+
+TINY = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "3", "--max-epoch", "1"]
+
+
+@pytest.fixture
+def tiny(corpus_dir):
+    """Flags of a run of three epochs of 99 steps, with dropout."""
+    return ["train", "--data", str(corpus_dir), "--device", "cpu", *TINY]
+
+
+def tensors(run):
+    return safetensors.numpy.load_file(run / "checkpoint.safetensors")
+
+
+def assert_same_run(one, other):
+    """Tensors and metrics are equal; only the speed may differ."""
+    a, b = tensors(one), tensors(other)
+    assert set(a) == set(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    rows = [[{**row, "words_per_second": 0} for row in read_metrics(run)] for run in (one, other)]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, capsys):
+    assert main([*tiny, "--out", str(tmp_path / "run")]) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "config.json",
+        "vocab.txt",
+        "metrics.csv",
+        "curve.png",
+        "checkpoint.safetensors",
+    }
+    out = capsys.readouterr().out
+    for line in ("Epoch: 1 Learning rate: 1.000", "Epoch: 2 Learning rate: 0.500", "Epoch: 3 Train Perplexity: "):
+        assert line in out
+    assert out.count(" wps\n") == 3 * 11
+    assert "Test Perplexity: " in out
+    assert f"minilstm generate {tmp_path / 'run'}" in out
+    rows = read_metrics(tmp_path / "run")
+    assert [row["split"] for row in rows].count("train") == 33
+    assert [(row["epoch"], row["step"]) for row in rows if row["split"] == "valid"] == [(1, 99), (2, 198), (3, 297)]
+    assert all(row["gradient_norm"] > 0 for row in rows if row["split"] == "train")
+    assert rows[-1]["split"] == "test"
+
+
+def test_training_learns_the_toy_language(tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run"), "--max-max-epoch", "1", "--device", "cpu"]) == 0
+    valid = next(row["perplexity"] for row in read_metrics(tmp_path / "run") if row["split"] == "valid")
+    assert valid < 5  # a trigram model reaches 5.9, the floor is 3.1
+    assert "above the floor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--optimizer", "adam"], ["--dtype", "float64", "--keep-prob", "1"]])
+@pytest.mark.parametrize("stop", [0, 1, 57, 99, 150, 296])
+def test_stopped_at_any_step_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, more, stop):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*tiny, *more, "--out", str(whole)]) == 0
+    assert main([*tiny, *more, "--out", str(parts), "--max-steps", str(stop)]) == 0
+    assert load_checkpoint(parts / "checkpoint.safetensors").progress.step == stop
+    assert main(["train", "--resume", "--out", str(parts), "--device", "cpu"]) == 0
+    assert_same_run(whole, parts)
+
+
+def test_a_finished_run_can_be_trained_longer_as_if_it_had_been_meant_so(tiny, tmp_path):
+    assert main([*tiny, "--out", str(tmp_path / "whole")]) == 0
+    shorter = [*tiny, "--max-max-epoch", "2"]
+    assert main([*shorter, "--out", str(tmp_path / "parts")]) == 0
+    assert main(["train", "--resume", "--out", str(tmp_path / "parts"), "--max-max-epoch", "3"]) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def start(arguments):
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "minilstm", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def wait_for(path, process):
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.005)
+
+
+def test_killed_anywhere_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    tiny = [*tiny, "--hidden-size", "48", "--checkpoint-every", "7"]
+    process = start([*tiny, "--out", str(whole)])
+    assert process.wait() == 0, process.stdout.read()
+    rng = random.Random(0)
+    process = start([*tiny, "--out", str(parts)])
+    wait_for(parts / "config.json", process)
+    for _ in range(8):
+        time.sleep(rng.uniform(0, 0.2))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break
+        process = start(["train", "--resume", "--out", str(parts), "--checkpoint-every", "7"])
+        time.sleep(0.4)
+    assert process.wait() == 0, process.stdout.read()
+    assert_same_run(whole, parts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny, tmp_path, number):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    tiny = [*tiny, "--hidden-size", "48", "--max-max-epoch", "8"]
+    process = start([*tiny, "--out", str(parts)])
+    wait_for(parts / "checkpoint.safetensors", process)
+    time.sleep(0.3)
+    process.send_signal(number)
+    output = process.communicate()[0]
+    assert process.returncode == 130
+    assert f"minilstm train --resume --out {parts}" in output
+    assert "Traceback" not in output
+    assert 0 < load_checkpoint(parts / "checkpoint.safetensors").progress.step < 8 * 99
+    assert main(["train", "--resume", "--out", str(parts)]) == 0
+    assert main([*tiny, "--out", str(whole)]) == 0
+
+
+def test_the_same_command_can_be_typed_twice(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main([*tiny, "--max-steps", "1"]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_one_seed_gives_one_run_and_another_seed_another(tiny, tmp_path):
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert main([*tiny, "--out", str(tmp_path / name), "--seed", seed, "--max-steps", "20"]) == 0
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a/checkpoint.safetensors").read_bytes() == (tmp_path / "b/checkpoint.safetensors").read_bytes()
+    assert (tensors(tmp_path / "a")["decoder.weight"] != tensors(tmp_path / "c")["decoder.weight"]).any()
+
+
+def test_float16_trains_to_about_what_float32_does(tiny, tmp_path):
+    results = {}
+    for dtype in ("float32", "float16"):
+        assert main([*tiny, "--out", str(tmp_path / dtype), "--dtype", dtype, "--max-max-epoch", "1"]) == 0
+        results[dtype] = read_metrics(tmp_path / dtype)[-1]["perplexity"]
+    assert results["float16"] == pytest.approx(results["float32"], rel=0.02)
