@@ -1,5 +1,6 @@
 """Perplexity curves of one or more runs, from their metrics.csv."""
 
+import math
 import os
 from pathlib import Path
 
@@ -34,12 +35,16 @@ def plot_runs(runs, output):
         raise UserError(f"{output}: give a file that ends in .{', .'.join(FORMATS)}")
     figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for run, colour in zip(runs, colours_of(runs), strict=True):
-        draw_run(axes, Path(run), colour, alone=len(runs) == 1)
+    lowest = []
+    for n, run in enumerate(map(Path, runs)):
+        colours = COLOURS[:3] if len(runs) == 1 else [COLOURS[n % len(COLOURS)]] * 3
+        lowest.append(draw_run(axes, run, colours, prefix="" if len(runs) == 1 else f"{run.name}, "))
     for floor in {read_description(run)["floor"] for run in runs} - {None}:
         axes.axhline(floor, color=GREY, linestyle=":", linewidth=2, label=f"floor, the true source: {floor:.2f}")
+        lowest.append(floor)
+    axes.set_ylim(0.93 * min(lowest), 6 * min(lowest))  # the first steps, thousands perhaps, are cut off
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -56,24 +61,38 @@ def plot_runs(runs, output):
         raise UserError(f"cannot write {output}: {error.strerror}") from None
 
 
-def colours_of(runs):
-    """A colour for each run, in the palette's order."""
-    return [COLOURS[n % len(COLOURS)] for n in range(len(runs))]
-
-
-def draw_run(axes, run, colour, alone):
-    """Train dashed, valid solid, test a star; one colour for a run, or one for each split if the run is alone."""
+def draw_run(axes, run, colours, prefix):
+    """Draw a run, train a thin line, valid a thick one, test a star, in three colours; returns its lowest value."""
     rows = read_metrics(run)
-    curves = {
-        split: [(row["epoch"], row["perplexity"]) for row in rows if row["split"] == split]
-        for split in ("epoch", "valid", "test")
-    }
-    if not curves["valid"]:
+    valid = [row for row in rows if row["split"] == "valid"]
+    train = [row for row in rows if row["split"] == "train" and row["step"] <= valid[-1]["step"]] if valid else []
+    if not train:
         raise UserError(f"{run} has no finished epoch yet; there is nothing to draw")
-    styles = {"epoch": ("train", "o--"), "valid": ("valid", "s-"), "test": ("test", "*")}
-    for (split, points), split_colour in zip(curves.items(), COLOURS if alone else [colour] * 3, strict=False):
-        if points:
-            name, style = styles[split]
-            label = name if alone else f"{run.name}, {name}"
-            axes.plot(*zip(*points, strict=True), style, color=split_colour, markersize=12 if split == "test" else 5,
-                      markeredgecolor="white", label=f"{label}: {points[-1][1]:.2f}")  # fmt: skip
+    curve = zip(*train_curve(train, windows=valid[0]["step"]), strict=True)
+    train_label = f"{prefix}train: {train[-1]['perplexity']:.2f} over the last epoch"
+    axes.plot(*curve, "-", color=colours[0], linewidth=1, alpha=0.7, label=train_label)
+    epochs, values = [row["epoch"] for row in valid], [row["perplexity"] for row in valid]
+    axes.plot(epochs, values, "s-", color=colours[1], markersize=4, label=f"{prefix}valid: {values[-1]:.2f}")
+    for row in rows:
+        if row["split"] == "test":
+            label = f"{prefix}test: {row['perplexity']:.2f}"
+            axes.plot(row["epoch"], row["perplexity"], "*", color=colours[2], markersize=13, zorder=3, label=label)
+    return min(row["perplexity"] for row in rows)
+
+
+def train_curve(rows, windows):
+    """(epochs so far, perplexity since the report before) of every train row; an epoch has `windows` windows.
+
+    A row has the perplexity p of its epoch's first w windows, whose cost is w log p up to a factor that falls out;
+    the difference of two rows of one epoch is the cost of the windows between them.
+    """
+    points, epoch = [], 0
+    for row in rows:
+        if row["epoch"] != epoch:
+            epoch, w, cost = row["epoch"], 0, 0.0
+        w_before, cost_before = w, cost
+        w = row["step"] - (epoch - 1) * windows
+        cost = w * math.log(row["perplexity"])
+        if w > w_before:
+            points.append((row["step"] / windows, math.exp((cost - cost_before) / (w - w_before))))
+    return points

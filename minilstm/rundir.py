@@ -1,8 +1,8 @@
 """A run's directory: config.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
-metrics.csv has a row for each report on the way ("train": the perplexity of the epoch so far, and the median, over the
-steps since the last report, of the gradient norm before clipping), for each finished epoch ("epoch", "valid"), and for
-the test.
+metrics.csv has one row for each report: train, ten times an epoch and at its end; valid, after each epoch; test, at the
+end. A train row's perplexity is that of the epoch so far, its gradient norm the median over the steps since the row
+before, before clipping.
 """
 
 import csv
@@ -119,14 +119,16 @@ def read_vocabulary(run):
         raise UserError(f"cannot read {path}: {error}") from None
 
 
-def append_metrics(run, progress, split, perplexity, learning_rate=None, words_per_second=None, gradient_norm=None):
-    """Add a row to metrics.csv and count it in `progress`; what is None stays empty."""
+def append_metrics(
+    run, progress, epoch, split, perplexity, learning_rate=None, words_per_second=None, gradient_norm=None
+):
+    """Add a row to metrics.csv and count it in `progress`; `epoch` counts from 1, what is None stays empty."""
 
     def number(value, digits):
         return "" if value is None else f"{value:.{digits}g}"
 
     row = (
-        progress.epoch + 1, progress.step, split, number(perplexity, 8), number(learning_rate, 6),
+        epoch, progress.step, split, number(perplexity, 8), number(learning_rate, 6),
         number(words_per_second, 5), number(gradient_norm, 6),
     )  # fmt: skip
     try:

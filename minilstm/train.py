@@ -147,41 +147,50 @@ def read_costs(unread, checkpoint, xp):
 
 
 def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every):
-    """Train on the windows that the epoch still has; ten reports on the way, as the reference prints them."""
+    """Train on the windows that the epoch still has, with ten reports on the way, as the reference prints them.
+
+    Returns the perplexity of the epoch so far, and the speed in words per second. On a terminal a bar stands for the
+    printed reports.
+    """
     config, _, _, _, _, progress = checkpoint
     windows = num_windows(len(data), config.num_steps)
     learning_rate = learning_rate_at(config, progress.epoch)
     report_every = max(windows // 10, 1)
     first, start = progress.window, time.perf_counter()
-    unread = []
+    unread = []  # costs and norms still on the device
 
-    def so_far():
-        speed = (progress.window - first) * config.num_steps * config.batch_size / (time.perf_counter() - start)
-        return perplexity(progress.cost, progress.window * config.num_steps), speed
+    def read():
+        read_costs(unread, checkpoint, xp)
+        words = (progress.window - first) * config.num_steps * config.batch_size
+        return perplexity(progress.cost, progress.window * config.num_steps), words / (time.perf_counter() - start)
 
+    print(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", flush=True)
     label = f"epoch {progress.epoch + 1}"
     with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
         while progress.window < windows and not stopped and progress.step != max_steps:
             inputs, targets = window(data, progress.window, config.num_steps)
             unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp))
             bar.update()
-            due = (progress.window - 1) % report_every == min(10, report_every - 1)
+            due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
             save = checkpoint_every and progress.step % checkpoint_every == 0
             if due or save or len(unread) == READ_EVERY:
-                read_costs(unread, checkpoint, xp)
-                so_far_perplexity, speed = so_far()
-                bar.set_postfix_str(f"perplexity {so_far_perplexity:.2f}, {speed:.0f} words/s")
+                so_far, speed = read()
+                bar.set_postfix_str(f"perplexity {so_far:.2f}, {speed:.0f} words/s")
             if due:
+                report(run, progress, so_far, learning_rate, speed)
                 if not sys.stdout.isatty():
                     done = (progress.window - 1) / windows
-                    print(f"{done:.3f} perplexity: {so_far_perplexity:.3f} speed: {speed:.0f} wps", flush=True)
-                norm = median(progress.norms)
-                append_metrics(run, progress, "train", so_far_perplexity, learning_rate, speed, norm)
-                progress.norms.clear()
+                    print(f"{done:.3f} perplexity: {so_far:.3f} speed: {speed:.0f} wps", flush=True)
             if save:
                 save_checkpoint(run / "checkpoint.safetensors", checkpoint)
-        read_costs(unread, checkpoint, xp)
-    return windows, so_far()
+    return read()
+
+
+def report(run, progress, so_far, learning_rate, speed):
+    """A train row of metrics.csv."""
+    norm = median(progress.norms) if progress.norms else None
+    append_metrics(run, progress, progress.epoch + 1, "train", so_far, learning_rate, speed, norm)
+    progress.norms.clear()
 
 
 def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
@@ -214,27 +223,23 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     config, _, params, _, state, progress = checkpoint
     path = run / "checkpoint.safetensors"
     data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
+    windows = num_windows(len(data), config.num_steps)
     with stop_signals() as stopped, np.errstate(all="ignore"):
         while progress.epoch < config.max_max_epoch:
-            if stopped or progress.step == max_steps:
+            if stopped or (progress.step == max_steps and progress.window < windows):
                 return save_checkpoint(path, checkpoint)
-            learning_rate = learning_rate_at(config, progress.epoch)
-            print(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", flush=True)
-            windows, (train_perplexity, speed) = train_epoch(
-                run, checkpoint, data, xp, stopped, max_steps, checkpoint_every
-            )
+            epoch, learning_rate = progress.epoch + 1, learning_rate_at(config, progress.epoch)
+            so_far, speed = train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
             if progress.window < windows:
                 return save_checkpoint(path, checkpoint)
+            print(f"Epoch: {epoch} Train Perplexity: {so_far:.3f}", flush=True)
             valid_perplexity = evaluate(params, config, "valid", corpus.splits["valid"], xp, stopped)
             if stopped:
                 return save_checkpoint(path, checkpoint)
-            print(f"Epoch: {progress.epoch + 1} Train Perplexity: {train_perplexity:.3f}")
-            print(f"Epoch: {progress.epoch + 1} Valid Perplexity: {valid_perplexity:.3f}", flush=True)
-            append_metrics(run, progress, "epoch", train_perplexity, learning_rate, speed)
-            append_metrics(run, progress, "valid", valid_perplexity)
-            progress.epoch += 1
-            progress.window, progress.cost = 0, 0.0
-            progress.norms.clear()
+            print(f"Epoch: {epoch} Valid Perplexity: {valid_perplexity:.3f}", flush=True)
+            report(run, progress, so_far, learning_rate, speed)
+            append_metrics(run, progress, epoch, "valid", valid_perplexity)
+            progress.epoch, progress.window, progress.cost = epoch, 0, 0.0
             state[:] = zero_state(config, config.batch_size, xp)
             save_checkpoint(path, checkpoint)
             plot_runs([run], run / "curve.png")
@@ -242,6 +247,6 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
         if stopped:
             return None
     print(f"Test Perplexity: {test_perplexity:.3f}", flush=True)
-    append_metrics(run, progress, "test", test_perplexity)
+    append_metrics(run, progress, progress.epoch, "test", test_perplexity)
     plot_runs([run], run / "curve.png")
     return test_perplexity
