@@ -32,7 +32,7 @@ class Config:
 
     model: str = option("toy", "name of the preset")
     init_scale: float = option(0.1, "weights start uniform in +-init_scale", above=0)
-    learning_rate: float = option(1.0, "initial learning rate", above=0)
+    learning_rate: float = option(1.0, "initial learning rate; with adam 0.001", above=0)
     max_grad_norm: float = option(5.0, "gradients are clipped to this global norm", above=0)
     num_layers: int = option(1, "LSTM layers", least=1)
     num_steps: int = option(20, "time steps of one window of truncated BPTT", least=1)

@@ -1,0 +1,118 @@
+"""Where the time of a training step goes, part by part.
+
+    python -m benchmarks.profile                     # CPU: small, medium, large
+    python -m benchmarks.profile --device cuda
+
+Writes profile-<device>.json and profile-<device>.png. The functions of the package are timed as the training step
+itself calls them; "other" is what is left of the step.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+import minilstm.model
+import minilstm.train
+from benchmarks.machine import describe
+from benchmarks.workers import minilstm_step
+from minilstm.config import PRESETS
+from minilstm.device import select_device
+
+PARTS = {
+    "embedding": [(minilstm.model, "embedding_forward"), (minilstm.model, "embedding_backward")],
+    "LSTM forward": [(minilstm.model, "lstm_forward")],
+    "LSTM backward": [(minilstm.model, "lstm_backward")],
+    "softmax forward": [(minilstm.model, "softmax_forward")],
+    "softmax backward": [(minilstm.model, "softmax_backward")],
+    "clipping": [(minilstm.train, "clip_by_global_norm")],
+    "update": [(minilstm.train, "sgd")],
+}
+COLOURS = "#56B4E9", "#0072B2", "#003F6B", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#BBBBBB"
+
+
+def timed(function, part, seconds, wait):
+    """The same function, adding what it takes to seconds[part]."""
+
+    def call(*args, **kwargs):
+        wait()
+        start = time.perf_counter()
+        result = function(*args, **kwargs)
+        wait()
+        seconds[part] += time.perf_counter() - start
+        return result
+
+    return call
+
+
+def profile(preset, device, steps):
+    """Milliseconds of each part of a step, medians over steps."""
+    xp, _ = select_device(device)
+    wait = xp.cuda.Device().synchronize if device == "cuda" else lambda: None
+    seconds, rows = defaultdict(float), []
+    originals = [(module, name, getattr(module, name)) for where in PARTS.values() for module, name in where]
+    for part, where in PARTS.items():
+        for module, name in where:
+            setattr(module, name, timed(getattr(module, name), part, seconds, wait))
+    try:
+        step = minilstm_step(PRESETS[preset], "train", device)
+        for _ in range(steps + 2):
+            seconds.clear()
+            start = time.perf_counter()
+            step()
+            whole = time.perf_counter() - start
+            rows.append({**seconds, "other": whole - sum(seconds.values())})
+    finally:
+        for module, name, function in originals:
+            setattr(module, name, function)
+    return {part: 1000 * median(row[part] for row in rows[2:]) for part in rows[0]}
+
+
+def draw(result, path):
+    """One stacked bar for each preset, in percent of its step."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 1.0 + 0.75 * len(result["rows"])), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for preset, parts in reversed(result["rows"].items()):
+        total, left = sum(parts.values()), 0.0
+        for part, colour in zip([*PARTS, "other"], COLOURS, strict=True):
+            share = 100 * parts[part] / total
+            first = preset == next(iter(result["rows"]))
+            axes.barh(f"{preset}\n{total:.0f} ms", share, left=left, color=colour, label=part if first else None)
+            if share > 5:
+                axes.text(left + share / 2, f"{preset}\n{total:.0f} ms", f"{share:.0f}", ha="center", va="center",
+                          color="white" if colour in ("#0072B2", "#003F6B", "#D55E00") else "black")  # fmt: skip
+            left += share
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("percent of a training step")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__.split("\n")[0])
+    parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    args = parser.parse_args()
+    result = {"machine": describe(args.device), "unit": "milliseconds of a training step", "rows": {}}
+    for preset in args.presets:
+        parts = result["rows"][preset] = profile(preset, args.device, args.steps)
+        total = sum(parts.values())
+        print(f"{preset}: {total:.1f} ms a step")
+        for part in [*PARTS, "other"]:
+            print(f"  {part:18}{parts[part]:>9.2f} ms{parts[part] / total:>7.0%}", flush=True)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"profile-{args.device}.json").write_text(json.dumps(result, indent=2) + "\n")
+    draw(result, out / f"profile-{args.device}.png")
+    print(f"written: {out / f'profile-{args.device}.json'} and .png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""One training step of each preset against PyTorch on the same machine, alternating, in one run.
+
+    python -m benchmarks.speed                       # CPU: small, medium, large; some minutes
+    python -m benchmarks.speed --device cuda
+
+Writes speed-<device>.json and speed-<device>.png. The ratio is words per second of minilstm over PyTorch's, round by
+round; its spread is that of the rounds. The limit is the arithmetic of the matrix products alone at the machine's rate
+for big ones.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from tqdm import tqdm
+
+from benchmarks.machine import describe, gemm_rate, step_operations
+from benchmarks.workers import TASKS, VOCAB_SIZE, Worker, shape_of
+from minilstm.config import PRESETS
+
+COLOURS = {"minilstm": "#0072B2", "pytorch": "#E69F00", "limit": "#999999"}
+SECONDS_OF_A_TURN = 1.5
+
+
+def compare(preset, task, device, dtype, rounds):
+    """One row of the table: both sides in turn, `rounds` times."""
+    workers = {side: Worker(side, preset, task, device, dtype) for side in ("minilstm", "pytorch")}
+    counts = {}
+    for side, worker in workers.items():  # warm up, and see how many steps make a turn
+        seconds = worker.run(3)
+        counts[side] = max(2, round(SECONDS_OF_A_TURN / min(seconds)))
+    times = {side: [] for side in workers}
+    for n in range(rounds):
+        for side in sorted(workers, reverse=n % 2 == 1):
+            times[side].append(median(workers[side].run(counts[side])))
+    peaks = {side: worker.close() for side, worker in workers.items()}
+    config = replace(PRESETS[preset], dtype=dtype)
+    shape = shape_of(config, task)
+    words = shape[0] * shape[1]
+    limit = words * gemm_rate(device, dtype) / step_operations(config, VOCAB_SIZE, shape, task == "train")
+    ratios = [theirs / ours for ours, theirs in zip(times["minilstm"], times["pytorch"], strict=True)]
+    return {
+        "preset": preset,
+        "task": task,
+        "words_per_second": {side: words / median(values) for side, values in times.items()},
+        "ratio": median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "peak_memory_mb": peaks,
+        "limit_words_per_second": limit,
+        "fraction_of_limit": words / median(times["minilstm"]) / limit,
+        "rounds": rounds,
+    }
+
+
+def print_row(row):
+    """A row of the table, as it is measured."""
+    speed, peak = row["words_per_second"], row["peak_memory_mb"]
+    ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}-{row['ratio_max']:.2f})"
+    print(
+        f"{row['preset']:8}{row['task']:20}{speed['minilstm']:>10.0f}{speed['pytorch']:>10.0f}{ratio:>20}"
+        f"{row['limit_words_per_second']:>10.0f}{row['fraction_of_limit']:>10.0%}"
+        f"{peak['minilstm']:>10.0f}{peak['pytorch']:>10.0f}",
+        flush=True,
+    )
+
+
+def draw(result, path):
+    """Bars of words per second: both sides and the limit, training only, each preset in its own panel."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in result["rows"] if row["task"] == "train"]
+    figure = Figure(figsize=(2.6 * len(rows) + 1, 3.8), dpi=150, layout="constrained")
+    for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
+        speed = {**row["words_per_second"], "limit": row["limit_words_per_second"]}
+        labels = {"minilstm": "minilstm", "pytorch": "PyTorch", "limit": "matrix\nproducts\nalone"}
+        bars = axes.bar([labels[name] for name in speed], list(speed.values()), color=[COLOURS[name] for name in speed])
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=9)
+        axes.set_title(f"{row['preset']}: {row['ratio']:.2f} x PyTorch", fontsize=11)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="x", labelsize=9)
+    figure.axes[0].set_ylabel("training, words per second")
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
+    parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float64", "float16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    args = parser.parse_args()
+    result = {"machine": describe(args.device), "dtype": args.dtype, "rows": []}
+    print(*(f"{name}: {value}" for name, value in result["machine"].items()), sep="\n")
+    print("                            words per second   minilstm/PyTorch     limit  reached    MB peak, each")
+    print("preset  task                  minilstm   PyTorch    (min-max)")
+    for preset, task in tqdm(
+        [(preset, task) for task in args.tasks for preset in args.presets], leave=False, disable=None
+    ):
+        result["rows"].append(compare(preset, task, args.device, args.dtype, args.rounds))
+        print_row(result["rows"][-1])
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"speed-{args.device}.json").write_text(json.dumps(result, indent=2) + "\n")
+    if "train" in args.tasks:
+        draw(result, out / f"speed-{args.device}.png")
+    print(f"written: {out / f'speed-{args.device}.json'} and .png")
+
+
+if __name__ == "__main__":
+    main()
