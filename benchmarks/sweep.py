@@ -2,8 +2,8 @@
 
     python -m benchmarks.sweep
 
-Writes sweep-cpu.json and sweep-cpu.png. Each size is changed alone, the others as in `small`. The sizes of one curve are
-measured in turn, round after round, so that a slow minute of the machine falls on all of them.
+Writes sweep-cpu.json and sweep-cpu.png. Each size is changed alone, the others as in `small`. The sizes of one
+curve are measured in turn, round after round, so that a slow minute of the machine falls on all of them.
 """
 
 import argparse
