@@ -4,14 +4,12 @@ Tensors have the names and shapes of PyTorch's word-language-model example. That
 gates, bias_hh; ours has one, so the file's bias_hh is zero, or forget_bias in the forget gate's place. Adam's moments,
 where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata.
 
-The file is written beside its place, flushed to the disk and renamed: a kill at any moment leaves the old checkpoint
-or the new one. Its format is safetensors; loading executes nothing.
+The file is written in one piece: a kill at any moment leaves the old checkpoint or the new one. Its format is
+safetensors; loading executes nothing.
 """
 
 import base64
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +21,7 @@ import safetensors.numpy
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
+from minilstm.files import write_whole
 from minilstm.model import param_shapes
 
 FORMAT = "minilstm 1"
@@ -113,18 +112,7 @@ def save_checkpoint(path, checkpoint):
         "progress": asdict(progress),
         "state": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
     }
-    contents = safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)})
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are on the disk before the name is
-        os.replace(unfinished, path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; make room or choose another --out") from None
+    write_whole(path, safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
 
 
 def contiguous(tensors):

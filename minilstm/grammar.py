@@ -20,7 +20,7 @@ from pathlib import Path
 
 from minilstm.corpus import EOS
 from minilstm.errors import UserError
-from minilstm.rundir import write_text
+from minilstm.files import write_whole
 
 START = "Sentence"
 
@@ -195,7 +195,7 @@ def write_corpus(directory, seed, sizes):
             words = grammar.sample(rng)
             tokens += len(words) + 1
             lines.append(" ".join(words) + "\n")
-        write_text(Path(directory) / f"{split}.txt", "".join(lines))
+        write_whole(Path(directory) / f"{split}.txt", "".join(lines))
 
 
 def main(argv=None):

@@ -1,10 +1,11 @@
 """Perplexity curves of one or more runs, from their metrics.csv."""
 
 import math
-import os
+from io import BytesIO
 from pathlib import Path
 
 from minilstm.errors import UserError
+from minilstm.files import write_whole
 from minilstm.rundir import read_description, read_metrics
 
 COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"  # Okabe and Ito: safe for colour-blind eyes
@@ -53,12 +54,9 @@ def plot_runs(runs, output):
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    unfinished = output.with_name(output.stem + ".unfinished" + output.suffix)
-    try:
-        figure.savefig(unfinished)
-        os.replace(unfinished, output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from None
+    drawing = BytesIO()
+    figure.savefig(drawing, format=output.suffix[1:])
+    write_whole(output, drawing.getvalue())
 
 
 def draw_run(axes, run, colours, prefix):

@@ -7,13 +7,12 @@ before, before clipping.
 
 import csv
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from minilstm.errors import UserError
+from minilstm.files import write_whole
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm"
 FILES = "checkpoint.safetensors", "metrics.csv", "curve.png", "vocab.txt", "config.json"
@@ -62,18 +61,6 @@ def create_run(out, model, overwrite=False):
     return run
 
 
-def write_text(path, text):
-    """Write a small file in one piece: beside its place, then renamed."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-
-
 def describe_run(run, config, data, vocabulary, floor):
     """Write config.json, vocab.txt and an empty metrics.csv.
 
@@ -87,9 +74,9 @@ def describe_run(run, config, data, vocabulary, floor):
     floor : float or None
         Perplexity of the true source on the test split, where the corpus has a grammar.
     """
-    write_text(run / "vocab.txt", "".join(word + "\n" for word in vocabulary))
-    write_text(run / "metrics.csv", ",".join(COLUMNS) + "\n")
-    write_text(run / "config.json", json.dumps({"data": data, "floor": floor, **asdict(config)}, indent=2) + "\n")
+    write_whole(run / "vocab.txt", "".join(word + "\n" for word in vocabulary))
+    write_whole(run / "metrics.csv", ",".join(COLUMNS) + "\n")
+    write_whole(run / "config.json", json.dumps({"data": data, "floor": floor, **asdict(config)}, indent=2) + "\n")
 
 
 def read_description(run):
@@ -148,7 +135,7 @@ def rewind_metrics(run, rows):
         raise UserError(f"cannot read {path}: {error}") from None
     if len(lines) <= rows:
         raise UserError(f"{path} has fewer rows than its checkpoint knows of; it was cut: put the whole file back")
-    write_text(path, "".join(lines[: rows + 1]))
+    write_whole(path, "".join(lines[: rows + 1]))
 
 
 def read_metrics(run):

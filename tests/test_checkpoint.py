@@ -133,9 +133,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save_checkpoint(path, trained(CONFIG))
     before = path.read_bytes()
     other = initial_checkpoint(replace(CONFIG, seed=1), ["a", "b"], np)
-    monkeypatch.setattr(
-        "minilstm.checkpoint.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
-    )
+    monkeypatch.setattr("minilstm.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(UserError, match="No space left"):
         save_checkpoint(path, other)
     assert path.read_bytes() == before

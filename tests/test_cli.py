@@ -59,7 +59,6 @@ def test_wrong_flags_of_train_are_one_line(capsys, corpus_dir, tmp_path, monkeyp
 
 
 def test_cuda_without_a_gpu_is_one_line(capsys):
-    pytest.importorskip("numpy")
     try:
         import cupy
 
