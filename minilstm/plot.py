@@ -1,6 +1,5 @@
 """Perplexity curves of one or more runs, from their metrics.csv."""
 
-import math
 from io import BytesIO
 from pathlib import Path
 
@@ -60,37 +59,22 @@ def plot_runs(runs, output):
 
 
 def draw_run(axes, run, colours, prefix):
-    """Draw a run, train a thin line, valid a thick one, test a star, in three colours; returns its lowest value."""
+    """Draw a run, train dashed, valid solid, test a star, in three colours; returns its lowest value.
+
+    A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
+    """
     rows = read_metrics(run)
     valid = [row for row in rows if row["split"] == "valid"]
-    train = [row for row in rows if row["split"] == "train" and row["step"] <= valid[-1]["step"]] if valid else []
-    if not train:
+    if not valid:
         raise UserError(f"{run} has no finished epoch yet; there is nothing to draw")
-    curve = zip(*train_curve(train, windows=valid[0]["step"]), strict=True)
-    train_label = f"{prefix}train: {train[-1]['perplexity']:.2f} over the last epoch"
-    axes.plot(*curve, "-", color=colours[0], linewidth=1, alpha=0.7, label=train_label)
-    epochs, values = [row["epoch"] for row in valid], [row["perplexity"] for row in valid]
-    axes.plot(epochs, values, "s-", color=colours[1], markersize=4, label=f"{prefix}valid: {values[-1]:.2f}")
+    windows = valid[0]["step"]  # in an epoch
+    train = [row for row in rows if row["split"] == "train" and (row["step"] < windows or row["step"] % windows == 0)]
+    for name, points, style, colour in (("train", train, "o--", colours[0]), ("valid", valid, "s-", colours[1])):
+        epochs, values = [row["step"] / windows for row in points], [row["perplexity"] for row in points]
+        label = f"{prefix}{name}: {values[-1]:.2f}"
+        axes.plot(epochs, values, style, color=colour, markersize=4, linewidth=1.5, label=label)
     for row in rows:
         if row["split"] == "test":
             label = f"{prefix}test: {row['perplexity']:.2f}"
             axes.plot(row["epoch"], row["perplexity"], "*", color=colours[2], markersize=13, zorder=3, label=label)
     return min(row["perplexity"] for row in rows)
-
-
-def train_curve(rows, windows):
-    """(epochs so far, perplexity since the report before) of every train row; an epoch has `windows` windows.
-
-    A row has the perplexity p of its epoch's first w windows, whose cost is w log p up to a factor that falls out;
-    the difference of two rows of one epoch is the cost of the windows between them.
-    """
-    points, epoch = [], 0
-    for row in rows:
-        if row["epoch"] != epoch:
-            epoch, w, cost = row["epoch"], 0, 0.0
-        w_before, cost_before = w, cost
-        w = row["step"] - (epoch - 1) * windows
-        cost = w * math.log(row["perplexity"])
-        if w > w_before:
-            points.append((row["step"] / windows, math.exp((cost - cost_before) / (w - w_before))))
-    return points
