@@ -6,6 +6,7 @@ Arrays are born on a device in three places only (parameters, batches, dropout m
 host in one, `to_host`.
 """
 
+import ctypes
 import sys
 
 import numpy as np
@@ -49,6 +50,7 @@ def select_device(name):
     UserError
         For "cuda" where CuPy or a usable GPU is missing.
     """
+    keep_freed_memory()
     if name == "cpu":
         return np, "Device: cpu (NumPy)"
     try:
@@ -65,3 +67,16 @@ def select_device(name):
     if name == "cuda":
         raise UserError(f"--device cuda: {reason}; or use --device cpu")
     return np, f"Device: cpu (NumPy); {reason}"
+
+
+def keep_freed_memory():
+    """Have the C library keep the memory of freed arrays for the next ones, as CuPy's pool does on the GPU.
+
+    Without this, glibc gives big arrays back to the system after every step, and the system clears every page of
+    the next step's. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, mmap_threshold = -1, -3  # the numbers of these parameters in malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_threshold, 2**30)

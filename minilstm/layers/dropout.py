@@ -23,8 +23,9 @@ def dropout_mask(rng, shape, keep_prob, dtype):
     """
     if keep_prob == 1.0:
         return None
-    kept = rng.random(shape, dtype="float32") < keep_prob
-    return kept.astype(dtype) * (1 / keep_prob)
+    mask = (rng.random(shape, dtype="float32") < keep_prob).astype(dtype)
+    mask *= 1 / keep_prob
+    return mask
 
 
 def dropout_forward(inputs, mask):

@@ -98,7 +98,7 @@ def lstm_backward(doutputs, dstate, cache):
     for t in reversed(range(T)):
         dhidden = dhidden + doutputs[t]  # h_t feeds step t + 1 and the layer above
         dcell = gates_backward(dhidden, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
-        dhidden = dgates[t] @ params["weight_hh"]  # (B, 4H) @ (4H, H)
+        dhidden = (params["weight_hh"].T @ dgates[t].T).T  # (H, 4H) @ (4H, B)
     dgates = dgates.reshape(T * B, 4 * H)
     grads = {
         "weight_ih": dgates.T @ inputs.reshape(T * B, D),
