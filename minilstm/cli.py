@@ -126,7 +126,7 @@ def typed_config(args):
 def run_train(args):
     from minilstm.device import select_device
     from minilstm.start import new_run, resume_run
-    from minilstm.train import train
+    from minilstm.train import reached, train
 
     if args.resume and (args.out is None or args.overwrite):
         raise UserError("--resume needs --out DIR, the run to go on with, and does not go with --overwrite")
@@ -142,13 +142,15 @@ def run_train(args):
     print(f"Model: {config.model}, {sum(param.size for param in checkpoint.params.values()):,} parameters, into {run}")
     if floor:
         print(f"Floor: {floor:.3f}, the test perplexity of the grammar that wrote the text")
-    if args.resume:
+    if progress.epoch == config.max_max_epoch:
+        print(f"All {progress.epoch} epochs are done; --max-max-epoch with a larger number would go on")
+    elif args.resume:
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
     test_perplexity = train(run, checkpoint, corpus, xp, args.max_steps, args.checkpoint_every)
     if test_perplexity is None:
         print(f"Stopped in epoch {progress.epoch + 1} after {progress.step} steps; saved. To go on:")
         print(f"  minilstm train --resume --out {quote(str(run))}")
-        return 0 if progress.step == args.max_steps else 130
+        return 0 if reached(progress, args.max_steps) else 130
     if floor:
         print(f"That is {test_perplexity / floor - 1:.1%} above the floor.")
     print(f"Curve: {run / 'curve.png'}")
@@ -233,6 +235,9 @@ def main(argv=None):
         return args.function(args) or 0
     except UserError as error:
         print(f"minilstm: error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"minilstm: error: out of memory ({error}); make the model or its batches smaller", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("minilstm: interrupted", file=sys.stderr)

@@ -123,7 +123,7 @@ def find_parts(path):
         wanted = ", ".join(names.format("train") for names in FILE_NAMES)
         raise UserError(f"{path} holds no corpus: looked for {wanted}; give a directory with one, or a text file")
     if not path.exists():
-        raise UserError(f"{path} does not exist; for the Penn Treebank run 'minilstm download ptb'")
+        raise UserError(f"{path} does not exist; give --data a text or directory ('minilstm download ptb' fetches one)")
     num_lines = sum(1 for _ in Part(path).lines())
     train_end, valid_end = (int(share * num_lines) for share in SHARES)
     if not 0 < train_end < valid_end < num_lines:
@@ -175,6 +175,11 @@ def encode(part, vocabulary):
 def fingerprint(vocabulary):
     """A digest that is equal only for the same words in the same order: 64 hexadecimal digits."""
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
+
+
+def fingerprint_of_text(ids):
+    """A digest that is equal only for the same ids in the same order: 64 hexadecimal digits."""
+    return hashlib.sha256(ids.tobytes()).hexdigest()
 
 
 def streams(ids, batch_size):

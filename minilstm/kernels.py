@@ -6,11 +6,11 @@
 Zaremba et al., arXiv 1409.2329, section 3, in PyTorch's gate order i, f, g, o. With s' = s (1 - s) for the sigmoid
 and 1 - g^2 for tanh, the chain rule read backwards gives
 
-    dz_o = dh * tanh(c_t) * o (1 - o)            dc = dc + dh * o * (1 - tanh(c_t)^2)
+    dz_o = dh * tanh(c_t) * o (1 - o)            dc = (dc from step t + 1) + dh * o * (1 - tanh(c_t)^2)
     dz_i = dc * g * i (1 - i)                    dz_f = dc * c_{t-1} * f (1 - f)
     dz_g = dc * i * (1 - g^2)                    dc_{t-1} = dc * f
 
-Everything is written into arrays the caller owns: a step allocates next to nothing.
+Results are written into arrays that the caller owns, so that those of all steps lie side by side.
 """
 
 from minilstm.device import array_module

@@ -172,7 +172,7 @@ def cost_and_gradients(params, config, inputs, targets, state, masks=None, weigh
     cost : array ()
         Nats: summed over T, averaged over B.
     grads : dict
-        Name -> array; that of encoder.weight is a `RowGradient`.
+        Name -> array; that of encoder.weight is a `RowGradient` (layers/embedding.py), the used rows alone.
     state : list of (h, c), each (B, H)
         After the window; no gradient flows back from it.
     """

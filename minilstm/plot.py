@@ -35,14 +35,13 @@ def plot_runs(runs, output):
         raise UserError(f"{output}: give a file that ends in .{', .'.join(FORMATS)}")
     figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    lowest = []
     for n, run in enumerate(map(Path, runs)):
         colours = COLOURS[:3] if len(runs) == 1 else [COLOURS[n % len(COLOURS)]] * 3
-        lowest.append(draw_run(axes, run, colours, prefix="" if len(runs) == 1 else f"{run.name}, "))
+        draw_run(axes, run, colours, prefix="" if len(runs) == 1 else f"{run.name}, ")
     for floor in {read_description(run)["floor"] for run in runs} - {None}:
         axes.axhline(floor, color=GREY, linestyle=":", linewidth=2, label=f"floor, the true source: {floor:.2f}")
-        lowest.append(floor)
-    axes.set_ylim(0.93 * min(lowest), 6 * min(lowest))  # the first steps, thousands perhaps, are cut off
+    low, high = axes.dataLim.intervaly
+    axes.set_ylim(0.93 * low, min(1.07 * high, 6 * low))  # the first steps, thousands perhaps, are cut off
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -59,7 +58,7 @@ def plot_runs(runs, output):
 
 
 def draw_run(axes, run, colours, prefix):
-    """Draw a run, train dashed, valid solid, test a star, in three colours; returns its lowest value.
+    """Draw a run, train dashed, valid solid, test a star, in three colours.
 
     A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
     """
@@ -77,4 +76,3 @@ def draw_run(axes, run, colours, prefix):
         if row["split"] == "test":
             label = f"{prefix}test: {row['perplexity']:.2f}"
             axes.plot(row["epoch"], row["perplexity"], "*", color=colours[2], markersize=13, zorder=3, label=label)
-    return min(row["perplexity"] for row in rows)

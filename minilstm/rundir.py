@@ -11,10 +11,12 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from minilstm.corpus import fingerprint_of_text
 from minilstm.errors import UserError
 from minilstm.files import write_whole
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm"
+DESCRIPTION = "data", "text", "floor"  # what config.json holds besides the Config
 FILES = "checkpoint.safetensors", "metrics.csv", "curve.png", "vocab.txt", "config.json"
 
 
@@ -61,7 +63,7 @@ def create_run(out, model, overwrite=False):
     return run
 
 
-def describe_run(run, config, data, vocabulary, floor):
+def describe_run(run, config, data, corpus, floor):
     """Write config.json, vocab.txt and an empty metrics.csv.
 
     Parameters
@@ -70,13 +72,15 @@ def describe_run(run, config, data, vocabulary, floor):
     config : Config
     data : str or None
         Where the corpus is; None is the embedded toy corpus.
-    vocabulary : list of str
+    corpus : Corpus
     floor : float or None
         Perplexity of the true source on the test split, where the corpus has a grammar.
     """
-    write_whole(run / "vocab.txt", "".join(word + "\n" for word in vocabulary))
+    text = fingerprint_of_text(corpus.splits["train"])
+    description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
+    write_whole(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
     write_whole(run / "metrics.csv", ",".join(COLUMNS) + "\n")
-    write_whole(run / "config.json", json.dumps({"data": data, "floor": floor, **asdict(config)}, indent=2) + "\n")
+    write_whole(run / "config.json", json.dumps(description, indent=2) + "\n")
 
 
 def read_description(run):
@@ -90,10 +94,12 @@ def read_description(run):
     path = Path(run) / "config.json"
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(description, dict) or not {"data", "floor"} <= set(description):
+        if not isinstance(description, dict) or not set(DESCRIPTION) <= set(description):
             raise ValueError("it lacks what a run's config.json has")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{run} is not the directory of a minilstm run: {path.name}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{run} is not the directory of a minilstm run: its config.json: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); put the run's own back") from None
     return description
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
 from minilstm.config import PRESETS, Config
-from minilstm.corpus import fingerprint, load_corpus, num_windows
+from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
 from minilstm.errors import UserError
 from minilstm.grammar import floor_of
-from minilstm.rundir import create_run, describe_run, read_description, read_vocabulary, rewind_metrics
+from minilstm.rundir import DESCRIPTION, create_run, describe_run, read_description, read_vocabulary, rewind_metrics
 from minilstm.train import initial_checkpoint, lay_out
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -42,17 +42,12 @@ def new_run(typed, data, out, overwrite, xp):
     config = replace(preset, **typed)
     data = data and str(Path(data).resolve())
     corpus = load_checked_corpus(data, config)
-    floor = floor_of(corpus)
-    run = create_run(out, config.model, overwrite)
-    return run, write_start(run, config, data, corpus, floor, xp), corpus, floor
-
-
-def write_start(run, config, data, corpus, floor, xp):
-    """Fill a run's directory as it is before the first step; returns the checkpoint."""
-    describe_run(run, config, data, corpus.vocabulary, floor)
+    floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
     checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
+    run = create_run(out, config.model, overwrite)
+    describe_run(run, config, data, corpus, floor)
     save_checkpoint(run / CHECKPOINT, checkpoint)
-    return checkpoint
+    return run, checkpoint, corpus, floor
 
 
 def resume_run(typed, data, out, xp):
@@ -78,8 +73,12 @@ def resume_run(typed, data, out, xp):
     config = replace(saved, max_max_epoch=typed.get("max_max_epoch", saved.max_max_epoch))
     corpus = load_checked_corpus(data, config)
     if not started:
-        return run, write_start(run, config, data, corpus, description["floor"], xp), corpus, description["floor"]
+        checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
     require_vocabulary(checkpoint, corpus.vocabulary, run, data)
+    if description["text"] != fingerprint_of_text(corpus.splits["train"]):
+        raise UserError(f"{run} was started on another training text than {data} now is; put that text back")
+    if config.max_max_epoch < checkpoint.progress.epoch:
+        raise UserError(f"{run} has {checkpoint.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
     rewind_metrics(run, checkpoint.progress.metric_rows)
     return run, on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
 
@@ -87,7 +86,7 @@ def resume_run(typed, data, out, xp):
 def read_config(description, run):
     """The Config in config.json."""
     try:
-        return Config(**{name: value for name, value in description.items() if name not in ("data", "floor")})
+        return Config(**{name: value for name, value in description.items() if name not in DESCRIPTION})
     except TypeError as error:
         raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
 

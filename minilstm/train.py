@@ -1,6 +1,6 @@
 """The training loop: one step, one epoch, all epochs; and evaluation.
 
-    perplexity = exp(sum of the windows' costs / sum of their num_steps)
+    perplexity = exp(sum of the windows' costs / sum of their steps)
 
 Zaremba et al., arXiv 1409.2329, section 4.1: the state is zero at the start of an epoch and carried from window to
 window; gradients stop at a window's edge. Costs and norms stay on the device until somebody wants to see them.
@@ -93,8 +93,8 @@ def evaluate(params, config, split, ids, xp, stopped=()):
     ids : int array (tokens,)
         The split's text, on the host.
     xp : module
-    stopped : list
-        Evaluation breaks off once this is not empty.
+    stopped : sequence
+        Evaluation breaks off once this is not empty: the list that `stop_signals` fills.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
     config, _, _, _, _, progress = checkpoint
     windows = num_windows(len(data), config.num_steps)
     learning_rate = learning_rate_at(config, progress.epoch)
-    report_every = max(windows // 10, 1)
+    report_every = max(windows // 10, 1)  # after 11 windows, then at each further tenth
     first, start = progress.window, time.perf_counter()
     unread = []  # costs and norms still on the device
 
@@ -167,7 +167,7 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
     print(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", flush=True)
     label = f"epoch {progress.epoch + 1}"
     with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
-        while progress.window < windows and not stopped and progress.step != max_steps:
+        while progress.window < windows and not stopped and not reached(progress, max_steps):
             inputs, targets = window(data, progress.window, config.num_steps)
             unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp))
             bar.update()
@@ -178,12 +178,17 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
                 bar.set_postfix_str(f"perplexity {so_far:.2f}, {speed:.0f} words/s")
             if due:
                 report(run, progress, so_far, learning_rate, speed)
-                if not sys.stdout.isatty():
+                if not (sys.stdout.isatty() and sys.stderr.isatty()):
                     done = (progress.window - 1) / windows
                     print(f"{done:.3f} perplexity: {so_far:.3f} speed: {speed:.0f} wps", flush=True)
             if save:
                 save_checkpoint(run / "checkpoint.safetensors", checkpoint)
     return read()
+
+
+def reached(progress, max_steps):
+    """Whether `max_steps` steps, if that is a number, have been done."""
+    return max_steps is not None and progress.step >= max_steps
 
 
 def report(run, progress, so_far, learning_rate, speed):
@@ -206,7 +211,7 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     xp : module
         numpy or cupy.
     max_steps : int, optional
-        Stop before the step after this one.
+        Stop once this many steps have been done, over all epochs.
     checkpoint_every : int, optional
         Save after every so many steps, besides after every epoch.
 
@@ -226,7 +231,7 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     windows = num_windows(len(data), config.num_steps)
     with stop_signals() as stopped, np.errstate(all="ignore"):
         while progress.epoch < config.max_max_epoch:
-            if stopped or (progress.step == max_steps and progress.window < windows):
+            if stopped or (reached(progress, max_steps) and progress.window < windows):
                 return save_checkpoint(path, checkpoint)
             epoch, learning_rate = progress.epoch + 1, learning_rate_at(config, progress.epoch)
             so_far, speed = train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)

@@ -211,3 +211,31 @@ def test_output_into_head_ends_quietly(run):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+def test_a_model_too_big_for_the_memory_is_one_line_and_leaves_nothing(capsys, tmp_path):
+    assert "out of memory" in complaint(capsys, ["train", "--hidden-size", "100000000", "--out", str(tmp_path / "r")])
+    assert not (tmp_path / "r").exists()
+
+
+def test_resuming_on_another_text_or_for_fewer_epochs_than_are_done_is_refused(capsys, corpus_dir, run):
+    resume = ["train", "--resume", "--out", str(run)]
+    assert main([*resume, "--max-max-epoch", "2"]) == 0
+    capsys.readouterr()
+    assert "has 2 epochs already" in complaint(capsys, [*resume, "--max-max-epoch", "1"])
+    lines = (corpus_dir / "train.txt").read_text().splitlines(keepends=True)
+    (corpus_dir / "train.txt").write_text("".join(reversed(lines)))
+    assert "another training text" in complaint(capsys, resume)
+
+
+def test_max_steps_that_are_done_already_train_no_more(corpus_dir, tmp_path):
+    train = ["train", "--data", str(corpus_dir), "--out", str(tmp_path / "r"), *TINY]
+    assert main([*train, "--max-steps", "9"]) == 0
+    before = (tmp_path / "r/checkpoint.safetensors").read_bytes()
+    assert main(["train", "--resume", "--out", str(tmp_path / "r"), "--max-steps", "5"]) == 0
+    assert (tmp_path / "r/checkpoint.safetensors").read_bytes() == before
+
+
+def test_the_toy_language_with_rare_words_replaced_has_no_floor(capsys, tmp_path):
+    assert main(["train", "--min-count", "5", "--max-steps", "0", "--out", str(tmp_path / "r"), "--device", "cpu"]) == 0
+    assert "Floor" not in capsys.readouterr().out

@@ -56,7 +56,7 @@ def lstm_forward(inputs, state, params, forget_bias=0.0):
     tanh_cell = xp.empty((T, B, H), dtype=inputs.dtype)
     hidden[0], cell[0] = state
 
-    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H)
+    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): z, then in place i, f, g, o
     gates += params["bias"]
     gates = gates.reshape(T, B, 4 * H)
     for t in range(T):

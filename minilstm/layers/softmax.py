@@ -1,6 +1,6 @@
 """The softmax layer: logits over the vocabulary, and the cross-entropy cost of the targets.
 
-    s_n = W h_n + b                        W (V, H)   b (V,)
+    s_n = W h_n + b                        W (V, H)   b (V,)   n = 1 .. N, the N = T B words of a window
     p_n = exp(s_n) / sum_v exp(s_nv)
     cost = sum_n weight_n * -log p_n[target_n] / B
 
@@ -55,7 +55,7 @@ def softmax_forward(hidden, targets, params, weights=None):
     rows = xp.arange(T * B)
     hidden = hidden.reshape(T * B, H)
     targets = targets.reshape(T * B)
-    p = logits_forward(hidden, params)  # (N, V): the logits, turned into exp(logits) in place
+    p = logits_forward(hidden, params)  # (N, V): the logits; in place exp(logits - max), p up to a factor of each row
     weights = xp.ones(T * B, dtype=p.dtype) if weights is None else weights.reshape(T * B).astype(p.dtype)
 
     p -= p.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
@@ -85,7 +85,7 @@ def softmax_backward(cache):
     xp = array_module(hidden)
 
     weights = weights / B  # (N,)
-    p *= (weights / total)[:, None]  # (N, V): p * weight / B
+    p *= (weights / total)[:, None]  # (N, V): p * weight / B, and with the next line the gradient of the logits
     p[xp.arange(T * B), targets] -= weights
     dlogits = p.astype(hidden.dtype, copy=False)
     grads = {"weight": dlogits.T @ hidden, "bias": xp.ones(T * B, dtype=dlogits.dtype) @ dlogits}
