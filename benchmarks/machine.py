@@ -2,6 +2,9 @@
 
 import os
 import platform
+import re
+import resource
+import sys
 import time
 from statistics import median
 
@@ -32,6 +35,14 @@ def describe(device):
     except ImportError:
         description["torch"] = None
     return description
+
+
+def peak_memory_mb():
+    """The most memory that this process has held. On Linux getrusage would count what it was forked from, too."""
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def gemm_rate(device, dtype, size=3072, rounds=5):

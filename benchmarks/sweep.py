@@ -64,14 +64,15 @@ def memory_of_training(megabytes):
                 while file.tell() < size:
                     file.writelines(" ".join(rng.choices(words, k=20)) + "\n" for _ in range(1000))
         code = (
-            "import resource, sys; from minilstm.cli import main; main(sys.argv[1:]);"
-            "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "import sys; from benchmarks.machine import peak_memory_mb; from minilstm.cli import main;"
+            "main(sys.argv[1:]);"
+            "print('peak', peak_memory_mb())"
         )
         flags = ["--data", folder, "--out", f"{folder}/run", "--max-steps", "10", "--device", "cpu", "--model", "small"]
         output = subprocess.run(
             [sys.executable, "-c", code, "train", *flags], capture_output=True, text=True, check=True
         )
-    return int(output.stdout.rsplit("peak ", 1)[1]) * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return float(output.stdout.rsplit("peak ", 1)[1])
 
 
 def draw(result, path):
@@ -80,11 +81,14 @@ def draw(result, path):
 
     figure = Figure(figsize=(12, 3.2), dpi=150, layout="constrained")
     panels = figure.subplots(1, len(result["microseconds_per_word"]) + 1)
+    ticks = 20, 50, 100, 200, 500, 1000
     for axes, (name, times) in zip(panels, result["microseconds_per_word"].items(), strict=False):
         axes.plot([int(value) for value in times], list(times.values()), "o-", color=COLOURS[0])
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_ylim(20, 1000)
+        axes.set_yticks(ticks, labels=map(str, ticks))
+        axes.set_yticks([], minor=True)
         axes.set_xticks([int(value) for value in times], labels=[f"{int(value):,}" for value in times], fontsize=8)
         axes.set_xticks([], minor=True)
         axes.set_xlabel(name)

@@ -5,13 +5,12 @@ number of steps when it is told to and answers with the seconds of each.
 """
 
 import multiprocessing
-import resource
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.machine import peak_memory_mb
 from minilstm.config import PRESETS
 from minilstm.device import select_device
 
@@ -107,8 +106,7 @@ def serve(connection, side, preset, task, device, dtype):
             step()
             seconds.append(time.perf_counter() - start)
         connection.send(seconds)
-    unit = 1 if sys.platform == "darwin" else 1024
-    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+    connection.send(peak_memory_mb())
 
 
 class Worker:
