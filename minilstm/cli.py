@@ -164,8 +164,8 @@ def run_train(args):
 
 def run_evaluate(args):
     from minilstm.device import select_device
+    from minilstm.evaluate import evaluate
     from minilstm.start import open_corpus, open_run
-    from minilstm.train import evaluate
 
     xp, note = select_device(args.device)
     checkpoint, _, description = open_run(args.run, xp)

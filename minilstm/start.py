@@ -7,9 +7,10 @@ from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
 from minilstm.config import PRESETS, Config
 from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
 from minilstm.errors import UserError
+from minilstm.evaluate import lay_out
 from minilstm.grammar import floor_of
 from minilstm.rundir import DESCRIPTION, create_run, describe_run, read_description, read_vocabulary, rewind_metrics
-from minilstm.train import initial_checkpoint, lay_out
+from minilstm.train import initial_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from minilstm.config import PRESETS
+from minilstm.evaluate import evaluate
 from minilstm.layers.dropout import dropout_mask
 from minilstm.model import cost_and_gradients, draw_masks, init_params, zero_state
-from minilstm.train import evaluate
 
 CONFIG = replace(PRESETS["toy"], hidden_size=5, num_layers=2, num_steps=7, batch_size=3, dtype="float64", keep_prob=1.0)
 CONFIG = replace(CONFIG, forget_bias=0.4, init_scale=0.8)

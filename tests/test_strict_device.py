@@ -10,8 +10,9 @@ from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
 from minilstm.config import PRESETS
 from minilstm.corpus import window
 from minilstm.device import array_module, to_host
+from minilstm.evaluate import evaluate
 from minilstm.generate import generate
-from minilstm.train import evaluate, initial_checkpoint, train_step
+from minilstm.train import initial_checkpoint, train_step
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8, forget_bias=0.5)
 VOCABULARY = ["<eos>", *"abcdefghij"]

@@ -1,0 +1,75 @@
+"""Perplexity: how many words a model is torn between, on average.
+
+    perplexity = exp(sum of the windows' costs / sum of their steps)
+
+The state is zero at the start of a text and carried from window to window, as in training, so the length of a window
+changes speed and memory, not the result.
+"""
+
+import math
+import sys
+
+from tqdm.auto import tqdm
+
+from minilstm.corpus import streams, window
+from minilstm.device import to_host
+from minilstm.errors import UserError
+from minilstm.model import cost_forward, zero_state
+
+
+def perplexity(cost, steps):
+    """exp(cost / steps); infinite rather than an overflow.
+
+    Examples
+    --------
+    >>> round(perplexity(2 * math.log(10), 2), 9)
+    10.0
+    """
+    return math.exp(cost / steps) if cost / steps < 700 else math.inf
+
+
+def evaluate(params, config, split, ids, xp, stopped=()):
+    """Perplexity of a split, state carried, every step counted.
+
+    Parameters
+    ----------
+    params : dict of array
+    config : Config
+    split : {"train", "valid", "test"}
+    ids : int array (tokens,)
+        The split's text, on the host.
+    xp : module
+    stopped : sequence
+        Evaluation breaks off once this is not empty: the list that `stop_signals` fills.
+
+    Returns
+    -------
+    float
+        Perplexity over (batch_len - 1) * B predictions; NaN if broken off.
+    """
+    data, num_steps = lay_out(config, split, ids)
+    data = xp.asarray(data)
+    steps = len(data) - 1
+    state = zero_state(config, data.shape[1], xp)
+    costs = []
+    for k in tqdm(range(math.ceil(steps / num_steps)), split, leave=False, disable=not sys.stderr.isatty()):
+        if stopped:
+            return math.nan
+        inputs, targets = window(data, k, num_steps)
+        cost, state = cost_forward(params, config, inputs, targets, state)
+        costs.append(cost)
+    return perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
+
+
+def lay_out(config, split, ids):
+    """The streams on which a split is measured, (batch_len, B), and the length of a window.
+
+    As in the reference: train and valid in the training's batch_size streams, the test in one, so that every word
+    after the first is predicted once. That stream's windows are batch_size times longer: as much work for each.
+    """
+    batch_size, num_steps = config.batch_size, config.num_steps
+    if split == "test":
+        batch_size, num_steps = 1, num_steps * batch_size
+    if len(ids) < 2 * batch_size:
+        raise UserError(f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; lower --batch-size")
+    return streams(ids, batch_size), num_steps
