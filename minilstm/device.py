@@ -2,8 +2,7 @@
 
 The package's array code never names a library. It asks an array which module made it,
 ``xp = array_module(x)``, and calls ``xp.tanh(x)``: on the CPU xp is numpy, on the GPU cupy.
-Arrays are born on a device in three places only (parameters, batches, dropout masks) and come back to the
-host in one, `to_host`.
+What goes onto a device are parameters, batches and dropout masks; what comes back to the host goes through `to_host`.
 """
 
 import ctypes
