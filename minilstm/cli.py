@@ -148,7 +148,8 @@ def run_train(args):
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
     test_perplexity = train(run, checkpoint, corpus, xp, args.max_steps, args.checkpoint_every)
     if test_perplexity is None:
-        print(f"Stopped in epoch {min(progress.epoch + 1, config.max_max_epoch)} after {progress.step} steps; saved. To go on:")
+        epoch = min(progress.epoch + 1, config.max_max_epoch)  # the test may be all that was left
+        print(f"Stopped in epoch {epoch} after {progress.step} steps; saved. To go on:")
         print(f"  minilstm train --resume --out {quote(str(run))}")
         return 0 if reached(progress, args.max_steps) else 130
     if floor:
