@@ -1,0 +1,46 @@
+"""What the lessons need beside minilstm itself: the judge of the exercises, a plain RNN, one style for pictures.
+
+``check(function)`` judges an exercise by the function's name.
+"""
+
+from minilstm_lessons import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson09,
+    lesson10,
+)
+from minilstm_lessons.judge import judge
+
+LESSONS = lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
+EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
+
+
+def check(function):
+    """Judge a student's function; returns a Verdict, which says what is right or wrong.
+
+    Parameters
+    ----------
+    function : callable
+        Named as its exercise.
+
+    Raises
+    ------
+    LookupError
+        If there is no exercise of that name.
+
+    Examples
+    --------
+    >>> def softmax(logits):
+    ...     ...  # your code here
+    >>> check(softmax)
+    … softmax: not written yet
+    """
+    if function.__name__ not in EXERCISES:
+        raise LookupError(f"no exercise is called {function.__name__}; there are {', '.join(EXERCISES)}")
+    return judge(function, EXERCISES[function.__name__])

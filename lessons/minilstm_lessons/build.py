@@ -1,0 +1,73 @@
+"""Run the lessons and keep what they show: ``python -m minilstm_lessons.build lessons/02*.ipynb``.
+
+Each notebook is executed from its first cell to its last and saved with its outputs; the last picture of the cell
+that is tagged "cover" goes into the folder ``pictures``, for the syllabus.
+"""
+
+import argparse
+import base64
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from minilstm.files import write_whole
+
+
+def run_notebook(path, timeout=600):
+    """Execute a notebook in its own directory; returns it with its outputs.
+
+    Raises
+    ------
+    CellExecutionError
+        If a cell raises.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(Path(path).parent)}}
+    NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False).execute()
+    return notebook
+
+
+def pictures_of(cell):
+    """The PNG pictures among a cell's outputs, as bytes."""
+    data = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return [base64.b64decode(item["image/png"]) for item in data if "image/png" in item]
+
+
+def cover_of(notebook):
+    """The picture that stands for a lesson: the last one of the cell tagged "cover"."""
+    [cover] = [cell for cell in notebook.cells if "cover" in cell.metadata.get("tags", [])]
+    return pictures_of(cover)[-1]
+
+
+def build(path):
+    """Run one lesson, save it and its cover."""
+    notebook = run_notebook(path)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    folder = path.parent / "pictures"
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / f"{path.stem}.png", cover_of(notebook))
+    write_whole(path, nbformat.writes(notebook) + "\n")
+
+
+def main(argv=None):
+    """``python -m minilstm_lessons.build``."""
+    parser = argparse.ArgumentParser(prog="python -m minilstm_lessons.build", description=__doc__.split(":")[0] + ".")
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    for path in parser.parse_args(argv).notebooks:
+        print(path, flush=True)
+        try:
+            build(path)
+        except CellExecutionError as error:
+            print(f"{path} stopped; it is left as it was:\n{error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

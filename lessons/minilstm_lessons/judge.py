@@ -1,0 +1,177 @@
+"""The judge of the exercises: holds a student's function against the package and against finite differences.
+
+An exercise draws random arguments of random shapes. The student's results on them are compared, one by one, with those
+of the package, and, where they are gradients, with central differences of the loss. A result that is wrong is compared
+with what the usual mistakes would give: each is an edit of the solution, so the judge can run it and see whether it
+gives what the student's function gave.
+"""
+
+import copy
+import math
+import traceback
+from typing import NamedTuple
+
+import numpy as np
+
+from minilstm.gradcheck import central_difference
+from minilstm_lessons.diagnosis import diagnose
+from minilstm_lessons.exercise import BOUND, ERRORS, Case, as_tuple, count, relative_error
+
+ROUNDS = 5
+
+
+class Verdict(NamedTuple):
+    """What the judge says; `status` is "right", "wrong", "wrong shape", "stopped" or "not written"."""
+
+    status: str
+    text: str
+
+    def __repr__(self):
+        return {"right": "✔ ", "not written": "… "}.get(self.status, "✘ ") + self.text
+
+
+def judge(function, exercise, rounds=ROUNDS, seed=0):
+    """Judge a student's function.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the exercise's arguments in order.
+    exercise : Exercise
+    rounds : int
+        Random shapes to try.
+    seed : int
+        Of the random arguments.
+
+    Returns
+    -------
+    Verdict
+        Its text names what is wrong and, where it is known, the usual cause.
+    """
+    with np.errstate(all="ignore"):  # the verdict says it
+        return judge_cases(function, exercise, [draw_case(exercise, rng) for rng in generators(seed, rounds)])
+
+
+def generators(seed, rounds):
+    """A random generator for each draw."""
+    return [np.random.default_rng([seed, n]) for n in range(rounds)]
+
+
+def judge_cases(function, exercise, cases):
+    """The verdict on some draws."""
+    given = []
+    for case in cases:
+        arguments = copy.deepcopy(case.arguments)
+        try:
+            value = function(*arguments.values())
+        except NotImplementedError:
+            value = None
+        except ERRORS as error:
+            return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}")
+        verdict, results = read_results(value, exercise, case)
+        if verdict:
+            return verdict
+        changed = [name for name in arguments if not same(arguments[name], case.arguments[name])]
+        if changed:
+            return Verdict(
+                "wrong",
+                f"{exercise.name} changes its argument {' and '.join(changed)} in place, which its caller still needs: "
+                "work on a copy, or write x = x + y instead of x += y",
+            )
+        given.append(results)
+    error = max(relative_error(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True)
+                for name in exercise.results)  # fmt: skip
+    if error > BOUND:
+        return Verdict("wrong", f"{exercise.name} is not right yet: " + diagnose(exercise, cases, given))
+    text = f"{exercise.name} is right: max relative error {error:.0e} against the package"
+    if exercise.gradients:
+        numeric = max(
+            relative_error(results[name], finite_differences(exercise.loss, case.arguments, argument))
+            for results, case in zip(given[:2], cases[:2], strict=True)
+            for name, argument in exercise.gradients.items()
+        )
+        text += f", {numeric:.0e} against finite differences"
+    return Verdict("right", text + f" ({len(cases)} random draws)")
+
+
+def draw_case(exercise, rng):
+    """Draw sizes, all different, and arguments; ask the package for the results."""
+    while True:
+        sizes = {name: int(rng.integers(least, most + 1)) for name, (least, most) in exercise.sizes.items()}
+        if len(set(sizes.values())) == len(sizes):
+            break
+    arguments = exercise.draw(rng, **sizes)
+    expected = as_tuple(exercise.answer(**copy.deepcopy(arguments)))
+    return Case(sizes, arguments, dict(zip(exercise.results, map(np.asarray, expected), strict=True)))
+
+
+def read_results(value, exercise, case):
+    """The results by name, as arrays; or the verdict that they cannot be read."""
+    name, names = exercise.name, list(exercise.results)
+    if value is None or value is Ellipsis:
+        return Verdict("not written", f"{name}: not written yet"), None
+    values = (value,) if len(names) == 1 else as_tuple(value)
+    if len(values) != len(names):
+        return Verdict(
+            "wrong shape", f"{name} returned {count(len(values), 'result')}, expected {len(names)}: {', '.join(names)}"
+        ), None
+    results = {}
+    for result, value in zip(names, values, strict=True):
+        if value is None or value is Ellipsis:
+            return Verdict("not written", f"{name}: {result} is not written yet"), None
+        try:
+            array = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            return Verdict("wrong shape", f"{name}: {result} is a {type(value).__name__}, expected numbers"), None
+        shape, letters = case.expected[result].shape, exercise.results[result]
+        if array.shape != shape:
+            hint = ""
+            if array.shape == shape[::-1]:
+                hint = ": it is transposed"
+            elif array.size == math.prod(shape):
+                hint = ": the right number of elements, in another arrangement"
+            expected = f"{letters} = {shape}" if letters else "one number"
+            return Verdict(
+                "wrong shape", f"{name}: wrong shape: {result} is {array.shape}, expected {expected}{hint}"
+            ), None
+        results[result] = array
+    return None, results
+
+
+def finite_differences(loss, arguments, name, step=1e-3):
+    """The slope of the loss along every element of one argument: an array of that argument's shape."""
+    arguments = copy.deepcopy(arguments)
+    values = arguments[name]
+    slopes = np.empty_like(values)
+    for index in np.ndindex(values.shape):
+        start = values[index]
+
+        def loss_at(h, index=index, start=start):
+            values[index] = start + h
+            return float(loss(**arguments))
+
+        slopes[index] = central_difference(loss_at, step)
+        values[index] = start
+    return slopes
+
+
+def same(a, b):
+    """Whether an argument is still what it was."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return np.array_equal(a, b)
+
+
+def describe_error(error):
+    """An exception as "ValueError in your line 4, `y = x @ W`: its message"."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    where = f" in your line {frames[0].lineno}, `{frames[0].line}`" if frames and frames[0].line else ""
+    return f"{type(error).__name__}{where}: {' '.join(str(error).split())}"
+
+
+def shapes_of(case):
+    """The shapes of the arguments, for somebody whose product does not fit."""
+    shapes = [f"{name} {np.shape(value)}" for name, value in case.arguments.items() if np.ndim(value)]
+    return f" (arguments: {', '.join(shapes)})" if shapes else ""

@@ -1,0 +1,3 @@
+"""Lesson 1: its exercises."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Lesson 3: its exercises."""
+
+EXERCISES = ()

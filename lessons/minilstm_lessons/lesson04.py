@@ -1,0 +1,3 @@
+"""Lesson 4: its exercises."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Lesson 5: its exercises."""
+
+EXERCISES = ()

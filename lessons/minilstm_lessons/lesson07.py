@@ -1,0 +1,3 @@
+"""Lesson 7: its exercises."""
+
+EXERCISES = ()

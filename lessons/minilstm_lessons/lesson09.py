@@ -1,0 +1,3 @@
+"""Lesson 9: its exercises."""
+
+EXERCISES = ()

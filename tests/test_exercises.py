@@ -1,0 +1,49 @@
+"""The judge of the exercises: solutions pass, stubs are "not written", mistakes are named."""
+
+from importlib import import_module
+
+import pytest
+from minilstm_lessons import EXERCISES, LESSONS, check
+from minilstm_lessons.exercise import with_mistakes
+from minilstm_lessons.judge import judge
+
+WRONG = [wrong for lesson in LESSONS for wrong in
+         import_module(f"wrong_answers.{lesson.__name__.partition('.')[2]}").WRONG]  # fmt: skip
+
+
+@pytest.fixture(params=EXERCISES.values(), ids=list(EXERCISES))
+def exercise(request):
+    return request.param
+
+
+def test_the_solution_is_right(exercise):
+    verdict = check(exercise.solution)
+    assert verdict.status == "right", verdict
+    assert ("finite differences" in verdict.text) == bool(exercise.gradients)
+
+
+def test_an_unwritten_answer_is_not_an_error(exercise):
+    def unwritten(*arguments):
+        raise NotImplementedError
+
+    for function in (unwritten, lambda *arguments: None, lambda *arguments: ...):
+        assert judge(function, exercise).text == f"{exercise.name}: not written yet"
+
+
+def test_every_mistake_on_the_list_is_named(exercise):
+    assert len(exercise.mistakes) >= 3
+    for mistake in exercise.mistakes:
+        verdict = check(with_mistakes(exercise.solution, [mistake]))
+        assert verdict.status == "wrong", f"{mistake}: {verdict}"
+        assert mistake.words in verdict.text, f"{mistake}: {verdict}"
+
+
+@pytest.mark.parametrize(("name", "function", "words"), WRONG, ids=[f"{n}-{f.__name__}" for n, f, _ in WRONG])
+def test_a_wrong_answer_is_named(name, function, words):
+    verdict = judge(function, EXERCISES[name])
+    assert verdict.status != "right"
+    assert words in verdict.text, verdict
+
+
+def test_every_exercise_has_three_wrong_answers(exercise):
+    assert sum(name == exercise.name for name, _, _ in WRONG) >= 3

@@ -1,0 +1,59 @@
+"""Every lesson runs from its first cell to its last, shows what it should, and is kept as it was run."""
+
+import struct
+from pathlib import Path
+
+import nbformat
+import pytest
+from minilstm_lessons import EXERCISES
+from minilstm_lessons.build import cover_of, pictures_of, run_notebook
+
+LESSONS = Path(__file__).parents[1] / "lessons"
+NOTEBOOKS = sorted(LESSONS.glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def path(request):
+    return request.param
+
+
+def text_of(notebook):
+    """All that the cells of a notebook printed, or showed as text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+def exercises_of(path):
+    return [exercise.name for exercise in EXERCISES.values() if f"lesson{path.stem[:2]}" in exercise.solution.__module__]
+
+
+def test_there_are_ten_lessons():
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(1, 11)]
+
+
+def test_a_lesson_runs_as_shipped_with_its_exercises_unwritten(path):
+    notebook = run_notebook(path)
+    text = text_of(notebook)
+    for name in exercises_of(path):
+        assert f"… {name}: not written yet" in text
+    assert sum(len(pictures_of(cell)) for cell in notebook.cells) >= 2
+
+
+def test_a_lesson_is_kept_with_its_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert 2 <= len(exercises_of(path)) <= 3
+    cover = cover_of(notebook)
+    assert cover == (LESSONS / "pictures" / f"{path.stem}.png").read_bytes()
+    width, height = struct.unpack(">II", cover[16:24])
+    assert width >= 500
+    assert height >= 250
+
+
+def test_the_syllabus_names_every_lesson(path):
+    syllabus = (LESSONS / "README.md").read_text(encoding="utf-8")
+    assert f"({path.name})" in syllabus
+    assert f"(pictures/{path.stem}.png)" in syllabus

@@ -1,0 +1,3 @@
+"""Wrong answers to the exercises of lesson 1: (exercise, function, words the judge must say)."""
+
+WRONG = []

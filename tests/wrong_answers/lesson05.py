@@ -1,0 +1,3 @@
+"""Wrong answers to the exercises of lesson 5: (exercise, function, words the judge must say)."""
+
+WRONG = []
