@@ -2,7 +2,8 @@
 
 Tensors have the names and shapes of PyTorch's word-language-model example. That model adds a second bias to the
 gates, bias_hh; ours has one, so the file's bias_hh is zero, or forget_bias in the forget gate's place. Adam's moments,
-where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata.
+where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata, and with it the sha256 of the
+whole file, so that a byte that changes on the disk or on the way is noticed.
 
 The file is written in one piece: a kill at any moment leaves the old checkpoint or the new one. Its format is
 safetensors; loading executes nothing.
@@ -10,6 +11,7 @@ safetensors; loading executes nothing.
 
 import base64
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +23,15 @@ import safetensors.numpy
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.files import write_whole
+from minilstm.files import parse_json, read_bytes, write_whole
 from minilstm.model import param_shapes
+from minilstm.seal import BLANK, digest_of, seal
 
-FORMAT = "minilstm 1"
+FORMAT = "minilstm 2"
+LARGEST = 2**34  # bytes of a file that is read: a billion float32 parameters with Adam's moments
+MOST_STATE = 50_000_000  # bytes of the carried state as text; safetensors reads headers of up to 100 MB
+# what the parts of a file that is not as we wrote it may raise
+DAMAGE = KeyError, TypeError, ValueError, AttributeError, RecursionError, safetensors.SafetensorError
 
 
 @dataclass
@@ -85,6 +92,39 @@ def bias_hh(config):
     return bias
 
 
+def pack_checkpoint(checkpoint):
+    """The bytes of a checkpoint's file.
+
+    Raises
+    ------
+    UserError
+        If something in it is not finite, or the carried state is too big.
+    """
+    config, vocabulary, params, moments, state, progress = checkpoint
+    tensors = {name: to_host(param) for name, param in params.items()}
+    tensors |= {f"rnn.bias_hh_l{k}": bias_hh(config) for k in range(config.num_layers)}
+    for name, (m, v) in moments.items():
+        tensors |= {f"adam.m.{name}": to_host(m), f"adam.v.{name}": to_host(v)}
+    carried = {f"{part}{k}": to_host(x) for k, layer in enumerate(state) for part, x in zip("hc", layer, strict=True)}
+    for name, values in (tensors | carried).items():
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"diverged: after step {progress.step} {name} is not finite; lower --learning-rate, --max-grad-norm, "
+                "--init-scale or --forget-bias (the last good checkpoint is kept)"
+            )
+    metadata = {
+        "sha256": BLANK.decode(),
+        "format": FORMAT,
+        "config": asdict(config),
+        "vocabulary": vocabulary,
+        "progress": asdict(progress),
+        "state": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
+    }
+    if len(metadata["state"]) > MOST_STATE:
+        raise UserError(f"the carried state is over {MOST_STATE:,} bytes; lower --batch-size or --hidden-size")
+    return seal(safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
+
+
 def save_checkpoint(path, checkpoint):
     """Write a checkpoint in one piece.
 
@@ -97,22 +137,9 @@ def save_checkpoint(path, checkpoint):
     Raises
     ------
     UserError
-        If the disk is full or the directory cannot be written; the old file is still there then.
+        If the run has diverged, the disk is full or the directory cannot be written; the old file is still there then.
     """
-    config, vocabulary, params, moments, state, progress = checkpoint
-    tensors = {name: to_host(param) for name, param in params.items()}
-    tensors |= {f"rnn.bias_hh_l{k}": bias_hh(config) for k in range(config.num_layers)}
-    for name, (m, v) in moments.items():
-        tensors |= {f"adam.m.{name}": to_host(m), f"adam.v.{name}": to_host(v)}
-    carried = {f"{part}{k}": to_host(x) for k, layer in enumerate(state) for part, x in zip("hc", layer, strict=True)}
-    metadata = {
-        "format": FORMAT,
-        "config": asdict(config),
-        "vocabulary": vocabulary,
-        "progress": asdict(progress),
-        "state": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
-    }
-    write_whole(path, safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
+    write_whole(path, pack_checkpoint(checkpoint))
 
 
 def contiguous(tensors):
@@ -121,7 +148,7 @@ def contiguous(tensors):
 
 
 def load_checkpoint(path):
-    """Read a checkpoint and check that it is whole.
+    """Read a checkpoint and check that it is whole: every byte is as it was written.
 
     Parameters
     ----------
@@ -137,39 +164,70 @@ def load_checkpoint(path):
         If there is no such file, or it is cut short, damaged, or not written by minilstm.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; is {path.parent} the directory of a minilstm run?")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("minilstm", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        contents = read_bytes(path, LARGEST)
+        tensors = safetensors.numpy.load(contents)  # refuses what does not fill the file exactly
+        header = parse_json(contents[8 : 8 + int.from_bytes(contents[:8], "little")].decode(), 10_000)
+        metadata = parse_json(header.get("__metadata__", {}).get("minilstm", "{}"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; is {path.parent} the directory of a minilstm run?") from None
+    except (OSError, *DAMAGE) as error:
         raise UserError(
             f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy"
         ) from None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise UserError(f"{path} was not written by this version of minilstm; only its own checkpoints can be used")
     try:
-        config = Config(**metadata["config"])
-        progress = Progress(**metadata["progress"])
-        carried = safetensors.numpy.load(base64.b64decode(metadata["state"]))
-        state = [(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)]
-        moments = {
-            name.removeprefix("adam.m."): (tensors.pop(name), tensors.pop(name.replace(".m.", ".v.", 1)))
-            for name in sorted(tensors)
-            if name.startswith("adam.m.")
-        }
-        for k in range(config.num_layers):
-            del tensors[f"rnn.bias_hh_l{k}"]
-        shapes = param_shapes(config, len(tensors["decoder.bias"]))
-        expected = {name: (shape, config.dtype) for name, shape in shapes.items()}
-        if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
-            raise ValueError("its tensors do not have the names, shapes and dtype of its config")
-        vocabulary = metadata["vocabulary"]
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        return unpack_checkpoint(contents, tensors, metadata)
+    except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); use another copy") from None
+
+
+def unpack_checkpoint(contents, tensors, metadata):
+    """A checkpoint from its file's bytes, tensors and metadata; one of `DAMAGE` if they do not belong together."""
+    written = metadata["sha256"].encode()
+    if digest_of(contents, written) != written:
+        raise ValueError("its bytes are not those that were written, as their sha256 shows")
+    config = Config(**metadata["config"])
+    progress = Progress(**metadata["progress"])
+    require_possible(progress)
+    shapes = param_shapes(config, len(tensors["decoder.bias"]))
+    dtype = np.dtype(config.dtype)
+    expected = {name: (shape, dtype) for name, shape in shapes.items()}
+    expected |= {f"rnn.bias_hh_l{k}": ((4 * config.hidden_size,), dtype) for k in range(config.num_layers)}
+    if config.optimizer == "adam":
+        wide = np.promote_types(dtype, np.float32)
+        expected |= {f"adam.{part}.{name}": (shape, wide) for name, shape in shapes.items() for part in "mv"}
+    require_tensors(tensors, expected)
+    carried = safetensors.numpy.load(base64.b64decode(metadata["state"], validate=True))
+    state_shape = config.batch_size, config.hidden_size
+    require_tensors(carried, {f"{part}{k}": (state_shape, dtype) for k in range(config.num_layers) for part in "hc"})
+    for k in range(config.num_layers):
+        if not np.array_equal(tensors[f"rnn.bias_hh_l{k}"], bias_hh(config)):
+            raise ValueError(f"rnn.bias_hh_l{k} does not hold forget_bias")
     params = {name: tensors[name] for name in shapes}
-    return Checkpoint(config, vocabulary, params, moments, state, progress)
+    names = shapes if config.optimizer == "adam" else ()
+    moments = {name: (tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]) for name in names}
+    state = [(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)]
+    return Checkpoint(config, str(metadata["vocabulary"]), params, moments, state, progress)
+
+
+def require_tensors(tensors, expected):
+    """A ValueError if tensors do not have the expected (shape, dtype) by name, or a value is not finite."""
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
+        raise ValueError("its tensors do not have the names, shapes and dtype of its config")
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} holds a value that is not finite")
+
+
+def require_possible(progress):
+    """A ValueError if counts are not whole numbers of at least 0, or cost and norms not finite numbers."""
+    counts = progress.epoch, progress.window, progress.step, progress.metric_rows
+    if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
+        raise ValueError("its progress is not in whole numbers of at least 0")
+    if not all(type(value) is float and math.isfinite(value) for value in (progress.cost, *progress.norms)):
+        raise ValueError("its progress has a cost or norm that is not a finite number")
 
 
 def on_device(checkpoint, xp):

@@ -4,10 +4,11 @@ Names and values are those of TensorFlow's `ptb_word_lm.py` for Zaremba et al., 
 missing here: it is the corpus's.
 """
 
-import math
 from dataclasses import dataclass, field, fields
 
 from minilstm.errors import UserError
+
+LARGEST = 1e30  # of a hyperparameter: float32 still holds it, and a few times as much
 
 
 def option(default, text, **limits):
@@ -30,13 +31,13 @@ class Config:
     200
     """
 
-    model: str = option("toy", "name of the preset")
+    model: str = option("toy", "name of the preset", choices=("toy", "test", "small", "medium", "large"))
     init_scale: float = option(0.1, "weights start uniform in +-init_scale", above=0)
     learning_rate: float = option(1.0, "initial learning rate; with adam 0.001", above=0)
     max_grad_norm: float = option(5.0, "gradients are clipped to this global norm", above=0)
-    num_layers: int = option(1, "LSTM layers", least=1)
+    num_layers: int = option(1, "LSTM layers", least=1, most=100)
     num_steps: int = option(20, "time steps of one window of truncated BPTT", least=1)
-    hidden_size: int = option(128, "hidden units of each layer, and the size of the embedding", least=1)
+    hidden_size: int = option(128, "hidden units of each layer, and the size of the embedding", least=1, most=2**28)
     max_epoch: int = option(4, "epochs trained with the initial learning rate", least=0)
     max_max_epoch: int = option(8, "epochs in all", least=1)
     keep_prob: float = option(0.9, "probability that dropout keeps a unit", above=0, most=1)
@@ -54,8 +55,8 @@ class Config:
             flag = "--" + f.name.replace("_", "-")
             if f.type is int and (type(value) is not int or value > 2**53):
                 raise UserError(f"{flag} must be a whole number, not {value!r}")
-            if f.type is float and (type(value) not in (int, float) or not math.isfinite(value)):
-                raise UserError(f"{flag} must be a finite number, not {value!r}")
+            if f.type is float and (type(value) not in (int, float) or not abs(value) <= LARGEST):
+                raise UserError(f"{flag} must be a finite number of size up to {LARGEST:g}, not {value!r}")
             if f.type is str and type(value) is not str:
                 raise UserError(f"{flag} must be text, not {value!r}")
             if "choices" in limits and value not in limits["choices"]:

@@ -10,18 +10,19 @@ so row b of window k + 1 goes on where row b of window k stopped, and the state 
 
 import hashlib
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from minilstm.errors import UserError
+from minilstm.files import regular
 
 EOS, UNK = "<eos>", "<unk>"
 SPLITS = "train", "valid", "test"
 FILE_NAMES = "ptb.{}.txt", "{}.txt", "wiki.{}.tokens"
 SHARES = 0.90, 0.95  # where a single file is cut into train, valid and test
+PIECE = 2**16  # characters of a line that are read at once: a whole text may be one line
 
 
 class Corpus(NamedTuple):
@@ -70,7 +71,7 @@ def load_corpus(path=None, min_count=1):
     Raises
     ------
     UserError
-        If something is missing, empty, not UTF-8, or holds a word that has no id.
+        If something is missing, empty, not UTF-8 text, no regular file, or holds a word that has no id.
 
     Examples
     --------
@@ -93,19 +94,32 @@ class Part(NamedTuple):
     first: int = 0
     last: int | None = None
 
-    def lines(self):
-        """Each line as a list of words, <eos> in the newline's place."""
+    def pieces(self):
+        """Each line's number, from 1, and its words, <eos> in the newline's place; a long line comes in pieces."""
+        number, cut = 1, ""
         try:
-            with open(self.path, encoding="utf-8-sig") as file:
-                for line in islice(file, self.first, self.last):
-                    words = line.split()
-                    if line.endswith("\n"):
-                        words.append(EOS)
-                    yield words
+            with open(self.path, encoding="utf-8-sig", opener=regular) as file:
+                while (piece := file.readline(PIECE)) and (self.last is None or number <= self.last):
+                    ends = piece.endswith("\n")
+                    if number > self.first:
+                        words = (cut + piece).split()
+                        # the last word may go on in the next piece
+                        cut = words.pop() if words and len(piece) == PIECE and not piece[-1].isspace() else ""
+                        if "\0" in piece or len(cut) > PIECE:
+                            what = "a NUL byte" if "\0" in piece else f"a word of over {PIECE:,} characters"
+                            raise UserError(f"{self.path} line {number} has {what}; give UTF-8 text, not a binary file")
+                        yield number, [*words, EOS] if ends else words
+                    number += ends
         except UnicodeDecodeError as error:
             raise UserError(f"{self.path} is not UTF-8 text ({error.reason}); convert it first") from None
         except OSError as error:
-            raise UserError(f"cannot read {self.path}: {error.strerror}") from None
+            raise UserError(f"cannot read {self.path}: {error.strerror}; give a text file") from None
+        if cut:
+            yield number, [cut]
+
+    def words(self):
+        """All words."""
+        return (word for _, words in self.pieces() for word in words)
 
 
 def find_parts(path):
@@ -124,7 +138,7 @@ def find_parts(path):
         raise UserError(f"{path} holds no corpus: looked for {wanted}; give a directory with one, or a text file")
     if not path.exists():
         raise UserError(f"{path} does not exist; give --data a text or directory ('minilstm download ptb' fetches one)")
-    num_lines = sum(1 for _ in Part(path).lines())
+    num_lines = max((number for number, _ in Part(path).pieces()), default=0)
     train_end, valid_end = (int(share * num_lines) for share in SHARES)
     if not 0 < train_end < valid_end < num_lines:
         raise UserError(
@@ -135,7 +149,7 @@ def find_parts(path):
 
 def build_vocabulary(part, min_count=1):
     """The words of the training text, by falling count, then by word."""
-    counts = Counter(word for words in part.lines() for word in words)
+    counts = Counter(part.words())
     if not counts:
         raise UserError(f"{part.path} is empty; a corpus needs text to train on")
     if min_count > 1:
@@ -156,7 +170,7 @@ def encode(part, vocabulary):
     unk = index.get(UNK)
 
     def ids():
-        for number, words in enumerate(part.lines(), start=part.first + 1):
+        for number, words in part.pieces():
             for word in words:
                 id = index.get(word, unk)
                 if id is None:

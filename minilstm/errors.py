@@ -1,4 +1,7 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and text that a terminal can be given."""
+
+# Control characters, which a terminal would obey, as escapes: names and words may come from anywhere.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 class UserError(ValueError):
@@ -7,3 +10,20 @@ class UserError(ValueError):
     The command line prints that line on standard error and exits with status 2. Any other exception
     is a bug of ours and keeps its traceback.
     """
+
+
+def visible(text):
+    """A text with its control characters written out.
+
+    Examples
+    --------
+    >>> print(visible("red: \\x1b[31m"))
+    red: \\x1b[31m
+    """
+    return text.translate(CONTROLS)
+
+
+def one_line(text, most=1000):
+    """A text as one line of at most `most` characters, the middle left out."""
+    text = visible(text)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 3 :]}"

@@ -9,6 +9,7 @@ changes speed and memory, not the result.
 import math
 import sys
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from minilstm.corpus import streams, window
@@ -25,7 +26,7 @@ def perplexity(cost, steps):
     >>> round(perplexity(2 * math.log(10), 2), 9)
     10.0
     """
-    return math.exp(cost / steps) if cost / steps < 700 else math.inf
+    return math.nan if math.isnan(cost) else math.exp(cost / steps) if cost / steps < 700 else math.inf
 
 
 def evaluate(params, config, split, ids, xp, stopped=()):
@@ -45,7 +46,12 @@ def evaluate(params, config, split, ids, xp, stopped=()):
     Returns
     -------
     float
-        Perplexity over (batch_len - 1) * B predictions; NaN if broken off.
+        Perplexity over `count_predictions`; NaN if broken off.
+
+    Raises
+    ------
+    UserError
+        If the split is too short, or its perplexity is not a finite number.
     """
     data, num_steps = lay_out(config, split, ids)
     data = xp.asarray(data)
@@ -56,9 +62,22 @@ def evaluate(params, config, split, ids, xp, stopped=()):
         if stopped:
             return math.nan
         inputs, targets = window(data, k, num_steps)
-        cost, state = cost_forward(params, config, inputs, targets, state)
+        with np.errstate(all="ignore"):  # what overflows is said below
+            cost, state = cost_forward(params, config, inputs, targets, state)
         costs.append(cost)
-    return perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
+    result = perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
+    if not math.isfinite(result):
+        raise UserError(
+            f"diverged: the {split} perplexity is {result}; train again with a lower --learning-rate, --max-grad-norm "
+            "or --init-scale"
+        )
+    return result
+
+
+def count_predictions(config, split, ids):
+    """How many words of a split `evaluate` predicts: in each stream all but the first, (batch_len - 1) * B."""
+    data, _ = lay_out(config, split, ids)
+    return (data.shape[0] - 1) * data.shape[1]
 
 
 def lay_out(config, split, ids):

@@ -36,10 +36,13 @@ def encode_prompt(prompt, vocabulary):
 
 def sample(logits, temperature, rng):
     """Draw an id from one row of logits (V,)."""
+    if not np.isfinite(logits).all():
+        raise UserError("the model's scores are not finite: its weights have grown too big; train it again")
     if temperature == 0:
         return int(logits.argmax())
     logits = logits.astype(np.float64)
-    p = np.exp((logits - logits.max()) / temperature)  # (V,)
+    with np.errstate(over="ignore"):  # a tiny temperature: exp(-inf) is 0
+        p = np.exp((logits - logits.max()) / temperature)  # (V,)
     cumulative = np.cumsum(p)
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
@@ -68,7 +71,7 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     Raises
     ------
     UserError
-        If the temperature is negative or not a number.
+        If the temperature is negative or not a number, or the model's scores are not finite.
     """
     if not (math.isfinite(temperature) and temperature >= 0):
         raise UserError(f"--temperature must be a number of at least 0, not {temperature}")
@@ -76,6 +79,7 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     state = zero_state(config, 1, xp)
     ids = ([vocabulary.index(EOS)] if EOS in vocabulary else []) + prompt_ids or [0]
     for _ in range(num_words):
-        logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
+        with np.errstate(all="ignore"):
+            logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
         ids = [sample(to_host(logits)[0], temperature, rng)]
         yield vocabulary[ids[0]]

@@ -20,9 +20,13 @@ from pathlib import Path
 
 from minilstm.corpus import EOS
 from minilstm.errors import UserError
-from minilstm.files import write_whole
+from minilstm.files import read_text, write_whole
 
 START = "Sentence"
+# Beyond these a grammar, which may come with somebody's corpus, would take all memory or time. The toy's are
+MOST_RULES = 10_000  # 3,494,
+MOST_WAYS = 2_000_000  # 216,748 symbols in all ways to begin,
+MOST_WORK = 100_000_000  # and 7,730,671 ways to go on in its test text
 
 
 class Grammar:
@@ -31,6 +35,7 @@ class Grammar:
     def __init__(self, rules):
         self.rules = rules
         self.first_words = cache(self.first_words)
+        self.ways = self.work = 0  # how far MOST_WAYS and MOST_WORK are used up
 
     def sample(self, rng):
         """Write one sentence, a list of words; `rng` is a ``random.Random``."""
@@ -50,6 +55,8 @@ class Grammar:
         found = {}
         for probability, (first, *rest) in self.rules[symbol]:
             for word, ways in self.first_words(first).items():
+                self.ways += sum(1 + len(tail) + len(rest) for _, tail in ways)
+                require_few(self.ways, MOST_WAYS, "ways to begin its symbols")
                 found.setdefault(word, []).extend((probability * p, tail + tuple(rest)) for p, tail in ways)
         return found
 
@@ -71,7 +78,10 @@ class Grammar:
         after = {}
         for stack, p in state.items():
             if stack:
-                for q, tail in self.first_words(stack[0]).get(word, ()):
+                ways = self.first_words(stack[0]).get(word, ())
+                self.work += len(ways) + len(stack)
+                require_few(self.work, MOST_WORK, "ways to write the text")
+                for q, tail in ways:
                     rest = tail + stack[1:]
                     after[rest] = after.get(rest, 0.0) + p * q
             elif word == EOS:
@@ -87,7 +97,7 @@ class Grammar:
         UserError
             At a word that the grammar cannot have there.
         """
-        state, logs = self.start(), []
+        state, logs, self.work = self.start(), [], 0
         for n, word in enumerate(words):
             probability, state = self.follow(state, word)
             if state is None:
@@ -96,6 +106,12 @@ class Grammar:
                 )
             logs.append(math.log(probability))
         return logs
+
+
+def require_few(number, most, what):
+    """Refuse a grammar that cannot be followed within reason."""
+    if number > most:
+        raise UserError(f"the grammar has more than {most:,} {what}; make it smaller, or move it away from the corpus")
 
 
 def pick(alternatives, dice):
@@ -115,21 +131,25 @@ def read_grammar(path):
     UserError
         If a line is not understood, a symbol has no rule, or a symbol can begin with itself.
     """
-    variables, weights = {}, {}
+    variables, weights, rules_read = {}, {}, 0
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        variable = re.fullmatch(r"variable (.+?) = (.+)", line)
-        rule = re.fullmatch(r"(\d+)\s+(\S.*?) -> (\S.*)", line)
+        require_few(len(line), 1000, f"characters in line {number}")
+        require_few(number, MOST_RULES, "lines")
+        variable = re.fullmatch(r"variable (.+?) = (.*\S.*)", line)
+        rule = re.fullmatch(r"(\d{1,9})\s+(\S.*?) -> (\S.*)", line)
         if variable:
             variables |= {name: variable[2].split() for name in variable[1].split()}
         elif rule and int(rule[1]):
             for left, right, share in instances(rule[2], rule[3], variables):
                 weights.setdefault(left, []).append((int(rule[1]) * share, right))
+                rules_read += 1
+                require_few(rules_read, MOST_RULES, "rules")
         else:
             raise UserError(
                 f"{path} line {number}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}"
@@ -155,8 +175,10 @@ def instances(left, right, variables):
             return re.sub(r"\$?(\w+)", lambda word: value.get(word[1], word[0]), match[0])
 
         sides = (re.sub(r"\[[^]]*\]|\$\w+", fill, side) for side in (left, right))
-        [left_symbol], right_symbols = (tuple(re.findall(r"\w+\[[^]]*\]|\S+", side)) for side in sides)
-        yield left_symbol, right_symbols, share
+        left_symbols, right_symbols = (tuple(re.findall(r"\w+\[[^]]*\]|\S+", side)) for side in sides)
+        if len(left_symbols) != 1:
+            raise UserError(f"the grammar has a rule for {left!r}; the left side is one symbol")
+        yield left_symbols[0], right_symbols, share
 
 
 def check_rules(path, rules):
@@ -181,7 +203,10 @@ def floor_of(corpus):
     if corpus.grammar is None:
         return None
     words = [corpus.vocabulary[id] for id in corpus.splits["test"]]
-    logs = read_grammar(corpus.grammar).log_probabilities(words)[1:]
+    try:
+        logs = read_grammar(corpus.grammar).log_probabilities(words)[1:]
+    except RecursionError:
+        raise UserError(f"{corpus.grammar}: its rules begin with one another too deeply; make it flatter") from None
     return math.exp(-sum(logs) / len(logs))
 
 

@@ -3,7 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 
-from minilstm.errors import UserError
+from minilstm.errors import UserError, visible
 from minilstm.files import write_whole
 from minilstm.rundir import read_description, read_metrics
 
@@ -37,7 +37,7 @@ def plot_runs(runs, output):
     axes = figure.add_subplot()
     for n, run in enumerate(map(Path, runs)):
         colours = COLOURS[:3] if len(runs) == 1 else [COLOURS[n % len(COLOURS)]] * 3
-        draw_run(axes, run, colours, prefix="" if len(runs) == 1 else f"{run.name}, ")
+        draw_run(axes, run, colours, of="" if len(runs) == 1 else f" of {visible(run.name)}")
     for floor in {read_description(run)["floor"] for run in runs} - {None}:
         axes.axhline(floor, color=GREY, linestyle=":", linewidth=2, label=f"floor, the true source: {floor:.2f}")
     low, high = axes.dataLim.intervaly
@@ -51,13 +51,14 @@ def plot_runs(runs, output):
     axes.set_ylabel("perplexity (log scale)")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    for text in axes.legend(frameon=False).get_texts():
+        text.set_parse_math(False)  # a run's name may hold a $
     drawing = BytesIO()
     figure.savefig(drawing, format=output.suffix[1:])
     write_whole(output, drawing.getvalue())
 
 
-def draw_run(axes, run, colours, prefix):
+def draw_run(axes, run, colours, of):
     """Draw a run, train dashed, valid solid, test a star, in three colours.
 
     A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
@@ -70,9 +71,9 @@ def draw_run(axes, run, colours, prefix):
     train = [row for row in rows if row["split"] == "train" and (row["step"] < windows or row["step"] % windows == 0)]
     for name, points, style, colour in (("train", train, "o--", colours[0]), ("valid", valid, "s-", colours[1])):
         epochs, values = [row["step"] / windows for row in points], [row["perplexity"] for row in points]
-        label = f"{prefix}{name}: {values[-1]:.2f}"
+        label = f"{name}{of}: {values[-1]:.2f}"
         axes.plot(epochs, values, style, color=colour, markersize=4, linewidth=1.5, label=label)
     for row in rows:
         if row["split"] == "test":
-            label = f"{prefix}test: {row['perplexity']:.2f}"
+            label = f"test{of}: {row['perplexity']:.2f}"
             axes.plot(row["epoch"], row["perplexity"], "*", color=colours[2], markersize=13, zorder=3, label=label)

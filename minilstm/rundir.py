@@ -2,26 +2,33 @@
 
 metrics.csv has one row for each report: train, ten times an epoch and at its end; valid, after each epoch; test, at the
 end. A train row's perplexity is that of the epoch so far, its gradient norm the median over the steps since the row
-before, before clipping.
+before, before clipping. `tokens` says over how many predicted words a row's perplexity is.
+
+The file `lock` is empty: see `files.locked`.
 """
 
-import csv
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
-from minilstm.corpus import fingerprint_of_text
+from minilstm.corpus import SPLITS, fingerprint_of_text
 from minilstm.errors import UserError
-from minilstm.files import write_whole
+from minilstm.files import locked, parse_json, read_text, write_whole
 
-COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm"
+COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
+LATER_COLUMNS = ("tokens",)  # older files lack them
 DESCRIPTION = "data", "text", "floor"  # what config.json holds besides the Config
-FILES = "checkpoint.safetensors", "metrics.csv", "curve.png", "vocab.txt", "config.json"
+# in the order in which they are removed: what a kill leaves can be resumed, or begun again
+FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt"
 
 
+@contextmanager
 def create_run(out, model, overwrite=False):
-    """Make the directory of a new run.
+    """Make the directory of a new run, and lock it for as long as the context lasts.
 
     Parameters
     ----------
@@ -32,35 +39,52 @@ def create_run(out, model, overwrite=False):
     overwrite : bool
         Whether the files of an earlier run in `out` may be removed; other files are never touched.
 
-    Returns
-    -------
+    Yields
+    ------
     Path
 
     Raises
     ------
     UserError
-        If `out` is taken or cannot be written.
+        If `out` is taken, being trained, or cannot be written.
     """
-    if out is None:
-        stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
-        names = [stem] + [f"{stem}-{n}" for n in range(2, 100)]
-        run = next(path for name in names if not (path := Path("runs", name)).exists())
-    else:
-        run = Path(out)
     try:
-        if run.exists() and any(run.iterdir()):
-            if not (run / "config.json").exists():
-                raise UserError(f"{run} holds other files, not a run; choose another --out")
-            if not overwrite:
-                raise UserError(
-                    f"{run} already holds a run; give --resume to continue it, --overwrite, or another --out"
-                )
+        run = fresh_directory(model) if out is None else Path(out)
+        require_room(run, overwrite)
         run.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            (run / name).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write to {run}: {error.strerror}; choose another --out") from None
-    return run
+        raise UserError(f"cannot write to {error.filename}: {error.strerror}; choose another --out") from None
+    with locked(run):
+        require_room(run, overwrite)  # again: another process may have been quicker
+        try:
+            for name in FILES:
+                (run / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {run}: {error.strerror}; choose another --out") from None
+        yield run
+
+
+def fresh_directory(model):
+    """Make ``runs/<model>-<time>``; two runs of one second, or of a clock that was set back, get different ones."""
+    stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    os.makedirs("runs", exist_ok=True)
+    for n in count(1):
+        try:
+            run = Path("runs", stem if n == 1 else f"{stem}-{n}")
+            run.mkdir()
+            return run
+        except FileExistsError:
+            continue
+
+
+def require_room(run, overwrite):
+    """Refuse a directory that holds anything but an overwritable run, or what one killed at its start left."""
+    names = {path.name for path in run.iterdir()} if run.exists() else set()
+    if "config.json" in names and not overwrite:
+        raise UserError(f"{run} already holds a run; give --resume to continue it, --overwrite, or another --out")
+    left = {"lock", *FILES[1:], *(name + ".unfinished" for name in FILES)}
+    if "config.json" not in names and names and not {"lock"} <= names <= left:
+        raise UserError(f"{run} holds other files, not a run; choose another --out")
 
 
 def describe_run(run, config, data, corpus, floor):
@@ -93,9 +117,12 @@ def read_description(run):
     """
     path = Path(run) / "config.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(read_text(path))
         if not isinstance(description, dict) or not set(DESCRIPTION) <= set(description):
             raise ValueError("it lacks what a run's config.json has")
+        data, text, floor = (description[name] for name in DESCRIPTION)
+        if not (isinstance(data, str | None) and isinstance(text, str) and (floor is None or possible(floor))):
+            raise ValueError("its data, text or floor is not what a run's config.json has")
     except OSError as error:
         raise UserError(f"{run} is not the directory of a minilstm run: its config.json: {error.strerror}") from None
     except ValueError as error:
@@ -107,55 +134,103 @@ def read_vocabulary(run):
     """vocab.txt as a list of words."""
     path = Path(run) / "vocab.txt"
     try:
-        return path.read_text(encoding="utf-8").split("\n")[:-1]
+        return read_text(path).split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
 
 
 def append_metrics(
-    run, progress, epoch, split, perplexity, learning_rate=None, words_per_second=None, gradient_norm=None
+    run, progress, epoch, split, perplexity, tokens, learning_rate=None, words_per_second=None, gradient_norm=None
 ):
-    """Add a row to metrics.csv and count it in `progress`; `epoch` counts from 1, what is None stays empty."""
+    """Add a row to metrics.csv and count it in `progress`; `epoch` counts from 1, what is None stays empty.
+
+    The row is on the disk before a checkpoint that counts it can be.
+    """
 
     def number(value, digits):
         return "" if value is None else f"{value:.{digits}g}"
 
     row = (
         epoch, progress.step, split, number(perplexity, 8), number(learning_rate, 6),
-        number(words_per_second, 5), number(gradient_norm, 6),
+        number(words_per_second, 5), number(gradient_norm, 6), tokens,
     )  # fmt: skip
     try:
         with open(run / "metrics.csv", "a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(row)
+            file.write(",".join(map(str, row)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}") from None
+        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; make room, then --resume") from None
     progress.metric_rows += 1
 
 
 def rewind_metrics(run, rows):
-    """Drop the rows of metrics.csv that are younger than the checkpoint: a resumed run writes them again."""
+    """Drop the rows of metrics.csv that are younger than the checkpoint: a resumed run writes them again.
+
+    Raises
+    ------
+    UserError
+        If there are fewer rows, or the older ones cannot be read.
+    """
     path = run / "metrics.csv"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    *lines, _ = read_lines(path)  # behind the last newline: nothing, or half a row
     if len(lines) <= rows:
         raise UserError(f"{path} has fewer rows than its checkpoint knows of; it was cut: put the whole file back")
-    write_whole(path, "".join(lines[: rows + 1]))
+    lines = lines[: rows + 1]
+    if lines[0] != ",".join(COLUMNS):
+        raise UserError(f"{path} does not have the columns of this version of minilstm; start another run")
+    parse_metrics(path, lines)
+    write_whole(path, "".join(line + "\n" for line in lines))
 
 
 def read_metrics(run):
-    """metrics.csv as a list of dicts: epoch and step are int, split is str, the rest float or None."""
+    """metrics.csv as a list of dicts: epoch, step and tokens are int, split is str, the rest float or None.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or a row is not what a run writes.
+    """
     path = Path(run) / "metrics.csv"
+    *lines, rest = read_lines(path)
+    if rest:
+        raise UserError(f"{path} ends in half a row; minilstm train --resume --out {run} writes it again")
+    return parse_metrics(path, lines)
+
+
+def read_lines(path):
+    """The lines of metrics.csv."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            for column in COLUMNS:
-                if column in ("epoch", "step"):
-                    row[column] = int(row[column])
-                elif column != "split":
-                    row[column] = float(row[column]) if row[column] else None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; is {run} the directory of a minilstm run?") from None
+        return read_text(path).split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}; is {path.parent} the directory of a minilstm run?") from None
+
+
+def parse_metrics(path, lines):
+    """Rows from lines; the first names the columns."""
+    rows, columns = [], lines[0].split(",") if lines else []
+    if not set(COLUMNS) - set(LATER_COLUMNS) <= set(columns):
+        raise UserError(f"{path} does not have the columns of a run's metrics.csv; put the run's own back")
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            cells = zip(columns, line.split(","), strict=True)
+            rows.append(dict.fromkeys(COLUMNS) | {column: parse_cell(column, text) for column, text in cells})
+        except ValueError:
+            raise UserError(f"{path} line {number} is not what a run writes; put the run's own back") from None
     return rows
+
+
+def parse_cell(column, text):
+    """The value of a cell; a ValueError if a run cannot have written it."""
+    if column == "split" and text in SPLITS:
+        return text
+    if column in ("epoch", "step", "tokens") and 1 <= int(text) <= 2**53:
+        return int(text)
+    if column in COLUMNS[3:7] and (not text or possible(float(text))) and (text or column != "perplexity"):
+        return float(text) if text else None
+    raise ValueError(column)
+
+
+def possible(value):
+    """Whether a value is a number that a perplexity, speed or norm can be."""
+    return type(value) in (int, float) and 0 <= value < 1e305

@@ -1,13 +1,15 @@
 """A run's beginning: new, resumed, or opened for reading. Everything is checked before anything is written."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
+from minilstm.checkpoint import load_checkpoint, on_device, pack_checkpoint
 from minilstm.config import PRESETS, Config
 from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
 from minilstm.errors import UserError
 from minilstm.evaluate import lay_out
+from minilstm.files import locked, write_whole
 from minilstm.grammar import floor_of
 from minilstm.rundir import DESCRIPTION, create_run, describe_run, read_description, read_vocabulary, rewind_metrics
 from minilstm.train import initial_checkpoint
@@ -16,8 +18,9 @@ CHECKPOINT = "checkpoint.safetensors"
 ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD
 
 
+@contextmanager
 def new_run(typed, data, out, overwrite, xp):
-    """Begin a run.
+    """Begin a run, which is locked for as long as the context lasts.
 
     Parameters
     ----------
@@ -30,8 +33,8 @@ def new_run(typed, data, out, overwrite, xp):
     overwrite : bool
     xp : module
 
-    Returns
-    -------
+    Yields
+    ------
     run : Path
     checkpoint : Checkpoint
     corpus : Corpus
@@ -45,23 +48,34 @@ def new_run(typed, data, out, overwrite, xp):
     corpus = load_checked_corpus(data, config)
     floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
     checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
-    run = create_run(out, config.model, overwrite)
-    describe_run(run, config, data, corpus, floor)
-    save_checkpoint(run / CHECKPOINT, checkpoint)
-    return run, checkpoint, corpus, floor
+    packed = pack_checkpoint(checkpoint)  # a complaint about the weights comes before anything is written
+    with create_run(out, config.model, overwrite) as run:
+        describe_run(run, config, data, corpus, floor)
+        write_whole(run / CHECKPOINT, packed)
+        del packed
+        yield run, checkpoint, corpus, floor
 
 
+@contextmanager
 def resume_run(typed, data, out, xp):
-    """Go on with a run exactly where its checkpoint is; parameters and returns as for `new_run`.
+    """Go on with a run exactly where its checkpoint is; parameters and yields as for `new_run`.
 
     Only ``max_max_epoch`` may differ from what the run began with: training longer is the same run, going on.
     """
     run = Path(out)
+    read_description(run)  # a directory that holds no run gets no lock
+    with locked(run):
+        checkpoint, corpus, floor = continue_run(run, typed, data, xp)
+        yield run, checkpoint, corpus, floor
+
+
+def continue_run(run, typed, data, xp):
+    """Check that a run can go on with what was typed, and bring its metrics back to its checkpoint."""
     description = read_description(run)
     data = data or description["data"]
     started = (run / CHECKPOINT).exists()
     if started:
-        checkpoint = load_checkpoint(run / CHECKPOINT)
+        checkpoint = load_own_checkpoint(run, description)
         saved = checkpoint.config
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
@@ -80,15 +94,33 @@ def resume_run(typed, data, out, xp):
         raise UserError(f"{run} was started on another training text than {data} now is; put that text back")
     if config.max_max_epoch < checkpoint.progress.epoch:
         raise UserError(f"{run} has {checkpoint.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
+    require_progress(run, checkpoint, len(corpus.splits["train"]))
     rewind_metrics(run, checkpoint.progress.metric_rows)
-    return run, on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
+    return on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
+
+
+def require_progress(run, checkpoint, tokens):
+    """Refuse a checkpoint whose step is not the one that its epoch and window are on a text of so many tokens."""
+    config, progress = checkpoint.config, checkpoint.progress
+    windows = num_windows(tokens // config.batch_size, config.num_steps)
+    if progress.window > windows or progress.step != progress.epoch * windows + progress.window:
+        raise UserError(f"{run / CHECKPOINT} is damaged (its step is not in its epoch); use another copy")
+
+
+def load_own_checkpoint(run, description):
+    """The checkpoint of a run, if it belongs to its config.json; max_max_epoch may have been raised since."""
+    checkpoint = load_checkpoint(run / CHECKPOINT)
+    config = replace(read_config(description, run), max_max_epoch=checkpoint.config.max_max_epoch)
+    if config != checkpoint.config:
+        raise UserError(f"{run}: config.json and {CHECKPOINT} are of different runs; put those of one run there")
+    return checkpoint
 
 
 def read_config(description, run):
     """The Config in config.json."""
     try:
         return Config(**{name: value for name, value in description.items() if name not in DESCRIPTION})
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
 
 
@@ -118,7 +150,7 @@ def open_run(run, xp):
     """A trained model: its checkpoint, on the device, its vocabulary and its description."""
     run = Path(run)
     description = read_description(run)
-    checkpoint = load_checkpoint(run / CHECKPOINT)
+    checkpoint = load_own_checkpoint(run, description)
     vocabulary = read_vocabulary(run)
     require_vocabulary(checkpoint, vocabulary, run, run / "vocab.txt")
     return on_device(checkpoint, xp), vocabulary, description

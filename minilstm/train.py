@@ -16,12 +16,12 @@ from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
 from minilstm.corpus import fingerprint, num_windows, streams, window
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.evaluate import evaluate, perplexity
+from minilstm.evaluate import count_predictions, evaluate, perplexity
 from minilstm.model import cost_and_gradients, draw_masks, init_params, zero_state
 from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
 from minilstm.plot import plot_runs
 from minilstm.rundir import append_metrics
-from minilstm.signals import stop_signals
+from minilstm.signals import say, stop_signals
 
 READ_EVERY = 20  # steps between two looks at the device's costs and norms
 
@@ -105,7 +105,7 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
         words = (progress.window - first) * config.num_steps * config.batch_size
         return perplexity(progress.cost, progress.window * config.num_steps), words / (time.perf_counter() - start)
 
-    print(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", flush=True)
+    say(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", stopped)
     label = f"epoch {progress.epoch + 1}"
     with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
         while progress.window < windows and not stopped and not reached(progress, max_steps):
@@ -118,10 +118,10 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
                 so_far, speed = read()
                 bar.set_postfix_str(f"perplexity {so_far:.2f}, {speed:.0f} words/s")
             if due:
-                report(run, progress, so_far, learning_rate, speed)
+                report(run, config, progress, so_far, learning_rate, speed)
                 if not (sys.stdout.isatty() and sys.stderr.isatty()):
                     done = (progress.window - 1) / windows
-                    print(f"{done:.3f} perplexity: {so_far:.3f} speed: {speed:.0f} wps", flush=True)
+                    say(f"{done:.3f} perplexity: {so_far:.3f} speed: {speed:.0f} wps", stopped)
             if save:
                 save_checkpoint(run / "checkpoint.safetensors", checkpoint)
     return read()
@@ -132,10 +132,11 @@ def reached(progress, max_steps):
     return max_steps is not None and progress.step >= max_steps
 
 
-def report(run, progress, so_far, learning_rate, speed):
+def report(run, config, progress, so_far, learning_rate, speed):
     """A train row of metrics.csv."""
     norm = median(progress.norms) if progress.norms else None
-    append_metrics(run, progress, progress.epoch + 1, "train", so_far, learning_rate, speed, norm)
+    tokens = progress.window * config.num_steps * config.batch_size
+    append_metrics(run, progress, progress.epoch + 1, "train", so_far, tokens, learning_rate, speed, norm)
     progress.norms.clear()
 
 
@@ -165,6 +166,8 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     ------
     UserError
         If the corpus is too short for one window, the run diverges, or the disk is full.
+    OSError
+        If nobody can read what is printed any more; the run has stopped and is saved then.
     """
     config, _, params, _, state, progress = checkpoint
     path = run / "checkpoint.safetensors"
@@ -178,13 +181,14 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
             so_far, speed = train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
             if progress.window < windows:
                 return save_checkpoint(path, checkpoint)
-            print(f"Epoch: {epoch} Train Perplexity: {so_far:.3f}", flush=True)
+            say(f"Epoch: {epoch} Train Perplexity: {so_far:.3f}", stopped)
             valid_perplexity = evaluate(params, config, "valid", corpus.splits["valid"], xp, stopped)
             if stopped:
                 return save_checkpoint(path, checkpoint)
-            print(f"Epoch: {epoch} Valid Perplexity: {valid_perplexity:.3f}", flush=True)
-            report(run, progress, so_far, learning_rate, speed)
-            append_metrics(run, progress, epoch, "valid", valid_perplexity)
+            say(f"Epoch: {epoch} Valid Perplexity: {valid_perplexity:.3f}", stopped)
+            report(run, config, progress, so_far, learning_rate, speed)
+            predictions = count_predictions(config, "valid", corpus.splits["valid"])
+            append_metrics(run, progress, epoch, "valid", valid_perplexity, predictions)
             progress.epoch, progress.window, progress.cost = epoch, 0, 0.0
             state[:] = zero_state(config, config.batch_size, xp)
             save_checkpoint(path, checkpoint)
@@ -192,7 +196,8 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
         test_perplexity = evaluate(params, config, "test", corpus.splits["test"], xp, stopped)
         if stopped:
             return None
-    print(f"Test Perplexity: {test_perplexity:.3f}", flush=True)
-    append_metrics(run, progress, progress.epoch, "test", test_perplexity)
-    plot_runs([run], run / "curve.png")
+        say(f"Test Perplexity: {test_perplexity:.3f}", stopped)
+        predictions = count_predictions(config, "test", corpus.splits["test"])
+        append_metrics(run, progress, progress.epoch, "test", test_perplexity, predictions)
+        plot_runs([run], run / "curve.png")
     return test_perplexity

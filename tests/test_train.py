@@ -46,6 +46,7 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
         "metrics.csv",
         "curve.png",
         "checkpoint.safetensors",
+        "lock",
     }
     out = capsys.readouterr().out
     for line in ("Epoch: 1 Learning rate: 1.000", "Epoch: 2 Learning rate: 0.500", "Epoch: 3 Train Perplexity: "):
