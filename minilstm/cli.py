@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import fields
 from shlex import quote
@@ -188,7 +189,8 @@ def main(argv=None):
     try:
         try:
             args = build_parser().parse_args(argv)
-            status = COMMANDS[args.command](args) or 0
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # what overflows, we say ourselves
+                status = COMMANDS[args.command](args) or 0
         except SystemExit as stop:  # argparse: --help, or a complaint
             status = stop.code
         sys.stdout.flush()  # here, where a failure can still be told

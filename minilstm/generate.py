@@ -41,8 +41,7 @@ def sample(logits, temperature, rng):
     if temperature == 0:
         return int(logits.argmax())
     logits = logits.astype(np.float64)
-    with np.errstate(over="ignore"):  # a tiny temperature: exp(-inf) is 0
-        p = np.exp((logits - logits.max()) / temperature)  # (V,)
+    p = np.exp((logits - logits.max()) / temperature)  # (V,)
     cumulative = np.cumsum(p)
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
@@ -79,7 +78,6 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     state = zero_state(config, 1, xp)
     ids = ([vocabulary.index(EOS)] if EOS in vocabulary else []) + prompt_ids or [0]
     for _ in range(num_words):
-        with np.errstate(all="ignore"):
-            logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
+        logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
         ids = [sample(to_host(logits)[0], temperature, rng)]
         yield vocabulary[ids[0]]

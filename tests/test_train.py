@@ -1,15 +1,14 @@
 """Whole runs: what they write, that they stop and go on exactly, whatever stops them."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import safetensors.numpy
+from kill import assert_same_run
 
 from minilstm.checkpoint import load_checkpoint
 from minilstm.cli import main
@@ -26,16 +25,6 @@ def tiny(corpus_dir):
 
 def tensors(run):
     return safetensors.numpy.load_file(run / "checkpoint.safetensors")
-
-
-def assert_same_run(one, other):
-    """Tensors and metrics are equal; only the speed may differ."""
-    a, b = tensors(one), tensors(other)
-    assert set(a) == set(b)
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    rows = [[{**row, "words_per_second": 0} for row in read_metrics(run)] for run in (one, other)]
-    assert rows[0] == rows[1]
 
 
 def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, capsys):
@@ -101,25 +90,6 @@ def start(arguments):
 def wait_for(path, process):
     while not path.exists() and process.poll() is None:
         time.sleep(0.005)
-
-
-def test_killed_anywhere_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    tiny = [*tiny, "--hidden-size", "48", "--checkpoint-every", "7"]
-    process = start([*tiny, "--out", str(whole)])
-    assert process.wait() == 0, process.stdout.read()
-    rng = random.Random(0)
-    process = start([*tiny, "--out", str(parts)])
-    wait_for(parts / "config.json", process)
-    for _ in range(8):
-        time.sleep(rng.uniform(0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            break
-        process = start(["train", "--resume", "--out", str(parts), "--checkpoint-every", "7"])
-        time.sleep(0.4)
-    assert process.wait() == 0, process.stdout.read()
-    assert_same_run(whole, parts)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

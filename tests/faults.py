@@ -1,0 +1,47 @@
+"""minilstm with a fault built in:  python tests/faults.py FAULT train ...
+
+line:N    SIGKILL before the N-th line that runs of the code that reads and writes a run's files
+half:N    the kernel ends the process while it writes a file's byte N (SIGXFSZ): a file written by half
+full:N    no file can grow beyond N bytes: the write fails, as on a full disk
+none:0    no fault
+"""
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import minilstm
+
+WRITERS = {str(Path(minilstm.__file__).with_name(f"{name}.py")) for name in ("files", "rundir", "checkpoint", "start")}
+
+
+def kill_at_line(number):
+    """Have this process killed before the `number`-th line of the WRITERS."""
+    left = number
+
+    def count(frame, event, _):
+        nonlocal left
+        left -= event == "line"
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return count
+
+    sys.settrace(lambda frame, *_: count if frame.f_code.co_filename in WRITERS else None)
+
+
+def main():
+    kind, _, number = sys.argv[1].partition(":")
+    if kind == "line":
+        kill_at_line(int(number))
+    elif kind in ("half", "full"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kind == "half" else signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(number), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    from minilstm.cli import main as minilstm_main
+
+    return minilstm_main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

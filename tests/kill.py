@@ -1,0 +1,221 @@
+"""Kill training runs again and again, and show that they end as if nothing had happened.
+
+    python tests/kill.py --kills 200
+
+Each time one of these befalls the run, which is then resumed, until it is done; then it is compared with one that was
+left alone:
+
+    moment      SIGKILL at a random moment
+    line        SIGKILL at a random line of the code that reads and writes a run's files
+    half        ended by the kernel in the middle of a write, so that half of a file is there
+    full        no file can grow beyond a random size: writes fail
+    disk        a small disk of its own, which really is full from a random moment on
+    read-only   a directory in which nothing can be written from a random moment on
+
+The last two are skipped, and it is said, where this user cannot make such a disk or directory.
+"""
+
+import argparse
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from tqdm import tqdm
+
+from minilstm.rundir import read_metrics
+
+KINDS = "moment", "line", "half", "full", "disk", "read-only"
+DEATHS = -signal.SIGKILL, -signal.SIGXFSZ
+TRAIN = (
+    *("--hidden-size", "16", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "3", "--max-epoch", "1"),
+    *("--optimizer", "adam", "--device", "cpu"),
+)
+EVERY = "--checkpoint-every", "7"
+LINES = 12_000  # of the WRITERS run in an uninterrupted run, about
+
+
+def write_corpus(directory):
+    """train.txt, valid.txt and test.txt: 11 words, 2,000 training tokens, 99 steps an epoch."""
+    rng = random.Random(0)
+    directory.mkdir()
+    for name, lines in (("train", 200), ("valid", 30), ("test", 20)):
+        words = [[rng.choice("abcdefghij") for _ in range(9)] for _ in range(lines)]
+        (directory / f"{name}.txt").write_text("".join(" ".join(line) + "\n" for line in words))
+    return directory
+
+
+def assert_same_run(one, other):
+    """Tensors, metrics, curve and every other file of two runs are equal; only the speed may differ."""
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+    a, b = (safetensors.numpy.load_file(run / "checkpoint.safetensors") for run in (one, other))
+    assert set(a) == set(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    rows = [[{**row, "words_per_second": 0} for row in read_metrics(run)] for run in (one, other)]
+    assert rows[0] == rows[1]
+    assert len({(row["step"], row["split"]) for row in rows[0]}) == len(rows[0]), "a row is there twice"
+    for name in {path.name for path in one.iterdir()} - {"config.json", "metrics.csv"}:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def start(arguments, fault="none:0"):
+    """A process of minilstm."""
+    return subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("faults.py"), fault, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def attempt(kind, arguments, run, rng, seconds):
+    """Train until the end or until the fault of this kind strikes; returns the exit status and standard error."""
+    fault = {
+        "line": f"line:{rng.randint(1, LINES)}",
+        "half": f"half:{int(math.exp(rng.uniform(3, 11)))}",
+        "full": f"full:{int(math.exp(rng.uniform(3, 11)))}",
+    }.get(kind, "none:0")
+    process = start(arguments, fault)
+    if kind in ("moment", "disk", "read-only"):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, seconds))
+        if kind == "moment":
+            process.kill()
+        else:
+            with full(run.parent) if kind == "disk" else read_only(run):
+                error = process.communicate(timeout=300)[1]
+            return process.returncode, error
+    error = process.communicate(timeout=300)[1]
+    return process.returncode, error
+
+
+@contextmanager
+def full(directory):
+    """Inside, the disk on which `directory` lies is full."""
+    filler = directory / "filler"
+    with suppress(OSError), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def read_only(run):
+    """Inside, nothing can be made or renamed in the directory `run`. Root is above permissions: there, chattr."""
+    if os.geteuid() != 0 and run.is_dir():
+        run.chmod(0o555)
+    elif run.is_dir():
+        subprocess.run(["chattr", "+i", run], check=True, capture_output=True)
+    yield
+    if os.geteuid() != 0 and run.is_dir():
+        run.chmod(0o755)
+    elif run.is_dir():
+        subprocess.run(["chattr", "-i", run], check=True, capture_output=True)
+
+
+@contextmanager
+def small_disk(base):
+    """A directory on a disk of 600 kB of its own; None where this user may not mount one."""
+    disk = base / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        yield None
+        return
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def possible_kinds(base):
+    """The kinds that this user can make happen here, and why not the others."""
+    kinds, skipped = list(KINDS[:4]), []
+    probe = base / "probe"
+    probe.mkdir()
+    try:
+        with read_only(probe):
+            kinds.append("read-only")
+    except (OSError, subprocess.CalledProcessError):
+        skipped.append("read-only: root can write everywhere, and there is no chattr here")
+    return kinds, skipped
+
+
+def torture(base, kills, seed=0):
+    """Runs with faults, each compared with the uninterrupted one, until so many processes have been killed.
+
+    Returns
+    -------
+    Counter
+        (kind, outcome) -> how often; outcome is "killed", "refused" (exit status 2, one line) or "missed".
+    runs : int
+        How many runs were done and compared.
+    skipped : list of str
+        Kinds that could not be made to happen, and why.
+    """
+    rng = random.Random(seed)
+    corpus, whole = write_corpus(base / "corpus"), base / "whole"
+    begin = time.perf_counter()
+    process = start(["train", "--data", corpus, "--out", whole, *TRAIN, *EVERY])
+    assert process.wait() == 0, process.stderr.read()
+    seconds = time.perf_counter() - begin
+    kinds, skipped = possible_kinds(base)
+    tally, runs = Counter(), 0
+    with small_disk(base) as disk, tqdm(total=kills, desc="kills", disable=not sys.stderr.isatty()) as bar:
+        if disk is None:
+            skipped.append("disk: this user may not mount one")
+        while sum(tally[kind, "killed"] for kind in KINDS) < kills:
+            on_disk = disk is not None and runs % 2 == 1
+            run = (disk if on_disk else base) / f"run{runs}"
+            for _ in range(1000):
+                fresh = not (run / "config.json").exists()
+                arguments = ["--data", corpus, "--out", run, *TRAIN] if fresh else ["--resume", "--out", run]
+                enough = sum(tally[kind, "killed"] for kind in KINDS) == kills
+                kind = "none" if enough else rng.choice([*kinds[:4], "disk"] if on_disk else kinds)
+                status, error = attempt(kind, ["train", *arguments, *EVERY], run, rng, seconds)
+                outcome = {0: "missed", 2: "refused"}.get(status, "killed" if status in DEATHS else status)
+                assert outcome in ("missed", "refused", "killed"), (kind, status, error)
+                assert outcome == "killed" or error.count("\n") == (outcome == "refused"), (kind, error)
+                tally[kind, outcome] += 1
+                bar.update(outcome == "killed")
+                if outcome == "missed":
+                    break
+            assert_same_run(whole, run)
+            shutil.rmtree(run)
+            runs += 1
+    return tally, runs, skipped
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tally, runs, skipped = torture(Path(folder), args.kills, args.seed)
+    print(f"{'kind':12}{'killed':>10}{'refused':>10}{'missed':>10}")
+    for kind in (*KINDS, None):
+        row = [sum(n for (k, o), n in tally.items() if kind in (k, None) and o == outcome)
+               for outcome in ("killed", "refused", "missed")]  # fmt: skip
+        print(f"{kind or 'all':12}" + "".join(f"{n:>10}" for n in row))
+    print(f"{runs} runs ended with the tensors, metrics and curve of the uninterrupted one")
+    for reason in skipped:
+        print(f"skipped: {reason}")
+
+
+if __name__ == "__main__":
+    main()

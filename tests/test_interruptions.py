@@ -1,0 +1,220 @@
+"""A terminal that closes, a reader that leaves, a second run in the same place: nothing is lost and nothing is mixed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minilstm.checkpoint import load_checkpoint
+from minilstm.cli import main
+from minilstm.rundir import read_metrics
+
+MINILSTM = [sys.executable, "-m", "minilstm"]
+# about two seconds of training
+FLAGS = ["--hidden-size", "48", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "12", "--device", "cpu"]
+
+
+@pytest.fixture
+def train(corpus_dir, tmp_path):
+    """The command of a run into tmp_path/run."""
+    return ["train", "--data", str(corpus_dir), "--out", str(tmp_path / "run"), *FLAGS]
+
+
+def start(arguments, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen([*MINILSTM, *arguments], env=environment, **options)
+
+
+def wait_for_epochs(run, epochs=1):
+    """Until so many epochs of a run are done."""
+    for _ in range(6000):
+        if (run / "metrics.csv").exists() and (run / "metrics.csv").read_text().count("valid") >= epochs:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the run does not get on")
+
+
+def steps_saved(run):
+    return load_checkpoint(run / "checkpoint.safetensors").progress.step
+
+
+def test_a_reader_that_leaves_stops_the_run_which_is_saved(train, tmp_path):
+    process = start(train)
+    for _ in range(8):
+        process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read()
+    assert process.wait() == 141
+    assert error.count("\n") == 1
+    assert f"saved. To go on: minilstm train --resume --out {tmp_path / 'run'}" in error
+    assert 0 < steps_saved(tmp_path / "run") < 12 * 99
+
+
+def test_output_to_a_full_disk_stops_the_run_which_is_saved(train, tmp_path):
+    with open("/dev/full", "w") as full:
+        process = start(train, stdout=full)
+        error = process.communicate()[1]
+    assert process.returncode == 2
+    assert "cannot print: No space left on device" in error
+    assert "Traceback" not in error
+    assert steps_saved(tmp_path / "run") >= 0
+
+
+def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(train, tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        process = start(train, stdin=theirs, stdout=theirs, stderr=file, start_new_session=True)
+    os.close(theirs)
+    while b"wps" not in os.read(ours, 1000):
+        pass
+    os.close(ours)  # what is printed now fails; the session has no controlling terminal, so no SIGHUP comes to help
+    assert process.wait() == 141
+    assert "Traceback" not in log.read_text()
+    assert 0 < steps_saved(tmp_path / "run") < 12 * 99
+
+
+def test_a_hangup_that_comes_twice_is_one_wish_to_stop(train, tmp_path):
+    process = start(train)
+    wait_for_epochs(tmp_path / "run")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    output, error = process.communicate()
+    assert (process.returncode, error) == (130, "")
+    assert "saved. To go on" in output
+    assert 99 <= steps_saved(tmp_path / "run") < 12 * 99
+
+
+def test_under_nohup_a_hangup_stops_nothing(train, tmp_path):
+    process = start(train, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for_epochs(tmp_path / "run")
+    process.send_signal(signal.SIGHUP)
+    output, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+    assert "Test Perplexity" in output
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_is_no_reason_to_stop(train, tmp_path, closed):
+    command = " ".join([*MINILSTM, *train, "--max-steps", "3", closed])
+    assert subprocess.run(command, shell=True, capture_output=True).returncode == 0
+    assert steps_saved(tmp_path / "run") == 3
+
+
+@pytest.mark.parametrize("arguments", [["evaluate"], ["generate"]])
+def test_results_that_cannot_be_written_are_one_line(train, tmp_path, arguments):
+    assert main([*train, "--max-steps", "1"]) == 0
+    with open("/dev/full", "w") as full:
+        process = start([*arguments, str(tmp_path / "run")], stdout=full)
+        error = process.communicate()[1]
+    assert process.returncode == 2
+    assert "minilstm: error: cannot print: No space left on device" in error
+    assert "Traceback" not in error
+
+
+def test_a_second_run_into_one_directory_is_refused_and_a_killed_one_leaves_no_lock(train, tmp_path, capsys):
+    run = tmp_path / "run"
+    process = start(train)
+    wait_for_epochs(run)
+    for flags in (["--overwrite"], ["--resume"]):
+        arguments = [*train, *flags] if "--overwrite" in flags else ["train", "--resume", "--out", str(run)]
+        assert main(arguments) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        assert f"{run} is being trained by another process" in line
+    assert process.poll() is None, "the first run was disturbed, or too short for this test"
+    process.kill()
+    process.wait()
+    assert main(["train", "--resume", "--out", str(run), "--max-steps", "0"]) == 0
+    assert len(read_metrics(run)) > 0
+
+
+def test_a_run_can_be_evaluated_and_read_while_it_trains(train, tmp_path):
+    run = tmp_path / "run"
+    process = start([*train, "--checkpoint-every", "1"])
+    wait_for_epochs(run)
+    times = 0
+    while process.poll() is None and times < 30:
+        assert main(["evaluate", str(run), "--split", "valid"]) == 0
+        assert main(["generate", str(run), "--words", "5"]) == 0
+        read_metrics(run)
+        times += 1
+    process.kill()
+    process.communicate()
+    assert times > 1
+
+
+def test_a_run_killed_before_its_config_json_can_be_begun_again(train, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("lock", "vocab.txt", "metrics.csv", "config.json.unfinished"):
+        (run / name).write_text("half")
+    assert main([*train, "--max-steps", "1"]) == 0
+    assert steps_saved(run) == 1
+
+
+@pytest.mark.parametrize("names", [["vocab.txt"], ["lock", "notes.txt"], ["lock", "checkpoint.safetensors"]])
+def test_a_directory_with_files_of_somebody_elses_is_left_as_it_is(train, tmp_path, capsys, names):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in names:
+        (run / name).write_text("mine")
+    for flags in ([], ["--overwrite"]):
+        assert main([*train, *flags]) == 2
+        assert "holds other files" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in run.iterdir()} == dict.fromkeys(names, "mine")
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "checkpoint.safetensors.unfinished", "curve.png", "curve.png.unfinished"]
+)
+def test_links_in_a_runs_directory_do_not_lead_out_of_it(train, tmp_path, name):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    assert main([*train, "--max-steps", "50"]) == 0
+    path = run / name
+    contents = path.read_bytes() if path.exists() else b"outside"
+    outside.write_bytes(contents)
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside)
+    assert main(["train", "--resume", "--out", str(run), "--max-steps", "120"]) == 0
+    assert outside.read_bytes() == contents
+
+
+def test_a_lock_that_is_a_link_is_refused(train, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*train, "--max-steps", "1"]) == 0
+    (run / "lock").unlink()
+    (run / "lock").symlink_to(tmp_path / "outside")
+    assert main(["train", "--resume", "--out", str(run)]) == 2
+    assert "lock" in capsys.readouterr().err
+    assert not (tmp_path / "outside").exists()
+
+
+def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_their_own(tmp_path, monkeypatch):
+    from datetime import datetime
+
+    import minilstm.rundir as rundir
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2030, 1, 1)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rundir, "datetime", Stopped)
+    names = {rundir.fresh_directory("toy").name for _ in range(120)}
+    assert len(names) == 120
+    assert "toy-20300101-000000-120" in names
+
+
+def test_weights_that_are_not_finite_are_not_saved_over_good_ones(corpus_dir, tmp_path, capsys):
+    run = tmp_path / "run"
+    flags = [*FLAGS, "--learning-rate", "1e30", "--max-grad-norm", "1e30", "--checkpoint-every", "1"]
+    assert main(["train", "--data", str(corpus_dir), "--out", str(run), *flags, "--dtype", "float16"]) == 2
+    assert "diverged" in capsys.readouterr().err
+    assert main(["evaluate", str(run)]) == 0

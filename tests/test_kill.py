@@ -1,0 +1,11 @@
+"""Killed, out of room or shut out, a run that is resumed ends as if it had been left alone. kill.py is the long form."""
+
+from kill import KINDS, torture
+
+
+def test_killed_or_refused_at_random_and_resumed_a_run_ends_bit_for_bit_the_same(tmp_path):
+    tally, runs, skipped = torture(tmp_path, kills=6)
+    assert sum(tally[kind, "killed"] for kind in KINDS) == 6
+    assert runs > 0
+    for reason in skipped:
+        print("skipped:", reason)
