@@ -1,5 +1,6 @@
 """A run's beginning: new, resumed, or opened for reading. Everything is checked before anything is written."""
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def new_run(typed, data, out, overwrite, xp):
     if typed.get("optimizer") == "adam":
         preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
     config = replace(preset, **typed)
-    data = data and str(Path(data).resolve())
+    data = data and os.path.abspath(data)
     corpus = load_checked_corpus(data, config)
     floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
     checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)

@@ -1,4 +1,4 @@
-"""A terminal that closes, a reader that leaves, a second run in the same place: nothing is lost and nothing is mixed."""
+"""A terminal that closes, a reader that leaves, a second run in one place: nothing is lost and nothing is mixed."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Killed, out of room or shut out, a run that is resumed ends as if it had been left alone. kill.py is the long form."""
+"""Killed, out of room or shut out, a resumed run ends as if it had been left alone. The long form is kill.py."""
 
 from kill import KINDS, torture
 

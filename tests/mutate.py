@@ -1,0 +1,330 @@
+"""Feed minilstm damaged and hostile files, and show that each is refused in one line or is harmless.
+
+    python tests/mutate.py --inputs 10000
+
+A good run and its corpus are changed in one file by one to three mutations, then read by a command. Each command must
+end with status 0 and no more than a note on standard error, or with status 2 and one line there, within bounds of time
+and memory. A changed checkpoint must never be accepted. An audit hook watches what the interpreter does meanwhile: no
+program is started, no pickle is read, no connection is made, no file is opened for writing outside of the directory.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from kill import write_corpus
+from tqdm import tqdm
+
+from minilstm.cli import main as minilstm
+from minilstm.seal import BLANK, seal
+
+SECONDS = 60  # within which every command has to end
+MEMORY = 6 * 2**30  # bytes of address space
+FLAGS = [
+    *("--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1"),
+    *("--optimizer", "adam", "--device", "cpu"),
+]
+GRAMMAR = """variable letter = a b c d e f g h i j
+1 Word -> $letter
+1 Sentence -> Word Word Word Word Word Word Word Word Word
+"""
+FORBIDDEN = (
+    *("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "subprocess.Popen", "pickle.find_class"),
+    *("socket.connect", "socket.bind", "shutil.rmtree", "os.chmod", "os.symlink", "os.link"),
+)
+# text that has broken parsers before
+NASTY = (
+    *(b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\x1b[2J", b"\xe2\x80\xa8", b"\n" * 1000),
+    *(b"NaN", b"Infinity", b"1e400", b"-1", b"9" * 400, b"9" * 5000, b"9007199254740993", b"null", b"true", b'""'),
+    *(b"[" * 100_000, b'{"a":' * 50_000, b"\\ud800", b"[]", b"{}", b",", b",,,,,,,,,,", b'"', b"'", b"$("),
+    *(b"__import__('os').system('true')", b"!!python/object/apply:os.system", b"../../../etc/passwd"),
+    *(b"x" * 70_000, b" " * 70_000),
+)
+JSON_VALUES = (
+    *(None, True, -1, 0, 3, 2**53, 2**60, 10**400, 1.5, -0.0, 1e308, float("nan"), float("inf"), [], {}, [[]]),
+    *("", "x", "\ud800", "\0", "/dev/zero", "/dev/stdin", "..", [1.0] * 50, "x" * 3000, "AAAA", "0" * 64),
+)
+
+
+def mutate_bytes(data, rng):
+    """A copy with a bit flipped, a stretch cut, doubled, zeroed or exchanged, or something nasty put in."""
+    data = bytearray(data)
+    at = rng.randrange(len(data) + 1) if rng.random() < 0.5 else min(len(data), rng.randrange(300))
+    length = rng.choice((1, 1, 2, 4, 8, 64, 1000))
+    kind = rng.choice(("flip", "flip", "flip", "random", "cut", "drop", "double", "zero", "nasty", "digit", "grow"))
+    if kind == "flip" and at < len(data):
+        data[at] ^= 1 << rng.randrange(8)
+    elif kind == "random" and at < len(data):
+        data[at] = rng.randrange(256)
+    elif kind == "cut":
+        del data[at:]
+    elif kind == "drop":
+        del data[at : at + length]
+    elif kind == "double":
+        data[at:at] = data[at : at + length]
+    elif kind == "zero":
+        data[at : at + length] = bytes(len(data[at : at + length]))
+    elif kind == "nasty":
+        data[at:at] = rng.choice(NASTY)
+    elif kind == "digit":
+        digits = [n for n, byte in enumerate(data) if chr(byte).isdecimal()]
+        if digits:
+            data[rng.choice(digits)] = ord(rng.choice("0123456789-.e"))
+    else:
+        data += rng.choice(NASTY)
+    return bytes(data)
+
+
+def mutate_json(text, rng):
+    """A JSON object with one value, at any depth, replaced, removed or added."""
+    value = json.loads(text)
+    place = value
+    while (inner := [item for item in place.values() if isinstance(item, dict)]) and rng.random() < 0.6:
+        place = rng.choice(inner)
+    name = rng.choice([*place, "extra"])
+    if rng.random() < 0.15:
+        place.pop(name, None)
+    else:
+        place[name] = rng.choice(JSON_VALUES)
+    return json.dumps(value)
+
+
+def mutate_checkpoint(contents, rng):
+    """A checkpoint made to look genuine: contents changed, and sealed again with the digest they then have."""
+    size = int.from_bytes(contents[:8], "little")
+    metadata = json.loads(json.loads(contents[8 : 8 + size])["__metadata__"]["minilstm"])
+    tensors = safetensors.numpy.load(contents)
+    kind, name = rng.choice(("metadata", "dtype", "shape", "value", "missing", "extra", "header", "state")), None
+    name = rng.choice(list(tensors))
+    if kind == "metadata":
+        metadata = json.loads(mutate_json(json.dumps(metadata), rng))
+    elif kind == "dtype":
+        tensors[name] = tensors[name].astype(rng.choice((np.float64, np.float16, np.int32, np.int8, np.bool_)))
+    elif kind == "shape":
+        tensors[name] = rng.choice((tensors[name].T[..., None], tensors[name][:1], tensors[name].reshape(-1, 1)))
+    elif kind == "value":
+        tensors[name] = tensors[name].copy()
+        tensors[name].flat[rng.randrange(tensors[name].size)] = rng.choice((np.nan, np.inf, -np.inf))
+    elif kind == "missing":
+        del tensors[name]
+    elif kind == "extra":
+        tensors[rng.choice(("extra", "adam.m.extra", "rnn.weight_ih_l1", "../x", ""))] = np.zeros(3, np.float32)
+    elif kind == "state":
+        metadata["state"] = rng.choice(("", "AAAA", metadata["state"][:-8], metadata["state"][8:], "ÿ", 3, None))
+    text = json.dumps({"sha256": BLANK.decode()} | {k: v for k, v in metadata.items() if k != "sha256"})
+    contents = safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, {"minilstm": text})
+    if kind == "header":  # sizes that are declared, not there
+        size = int.from_bytes(contents[:8], "little")
+        header = json.loads(contents[8 : 8 + size])
+        entry = header[name]
+        huge = rng.choice((2**31, 2**40, 2**62, 2**63, 2**64 - 1, -1))
+        if rng.random() < 0.5:
+            entry["shape"] = [huge] * rng.randrange(1, 4)
+        else:
+            entry["data_offsets"] = rng.choice(([0, huge], [huge, huge], [huge, 0]))
+        header = json.dumps(header).encode()
+        contents = len(header).to_bytes(8, "little") + header + contents[8 + size :]
+        if rng.random() < 0.2:
+            contents = rng.choice((2**32, 2**62, 2**64 - 1)).to_bytes(8, "little") + contents[8:]
+    return seal(contents)
+
+
+def unchanged(contents, rng):
+    """For files whose place is taken by something else."""
+    return contents
+
+
+def put_fifo(path, _):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_loop(path, _):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def put_directory(path, _):
+    path.unlink()
+    path.mkdir()
+
+
+def put_device(path, rng):
+    path.unlink()
+    path.symlink_to(rng.choice(("/dev/zero", "/dev/full", "/dev/tty", "/dev/stdin")))
+
+
+def put_nothing(path, _):
+    path.unlink()
+
+
+PUTS = put_fifo, put_loop, put_directory, put_device, put_nothing
+
+
+class Watch:
+    """What the interpreter does while `on`; an audit hook cannot be taken off again."""
+
+    def __init__(self):
+        self.on, self.inside, self.seen = False, "", []
+        sys.addaudithook(self.hear)
+
+    def hear(self, event, arguments):
+        if not self.on:
+            return
+        if event in FORBIDDEN:
+            self.seen.append((event, str(arguments)[:200]))
+        elif event == "open" and isinstance(arguments[0], str | bytes):
+            path, mode, flags = os.fsdecode(arguments[0]), arguments[1], arguments[2]
+            writes = any(letter in (mode or "") for letter in "wax+") or (
+                flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            )
+            if writes and not os.path.abspath(path).startswith(self.inside) and path != os.devnull:
+                self.seen.append((event, path))
+
+
+def ran_too_long(*_):
+    raise TimeoutError("the command did not end in time")
+
+
+def run_command(arguments):
+    """Exit status, and what was printed on standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    signal.signal(signal.SIGALRM, ran_too_long)
+    signal.alarm(SECONDS)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("default")
+            status = minilstm(arguments)
+    finally:
+        signal.alarm(0)
+    return status, err.getvalue()
+
+
+def commands(base):
+    """Name of a mutated file -> the commands that read it."""
+    run, corpus = str(base / "run"), str(base / "corpus")
+    new = ["train", "--max-steps", "1", "--out", str(base / "new"), "--data", corpus, *FLAGS]
+    evaluate, generate = ["evaluate", run, "--split", "valid"], ["generate", run, "--words", "3"]
+    resume = ["train", "--resume", "--out", run, "--max-steps", "0"]
+    plot = ["plot", run, "-o", str(base / "new.png")]
+    return {
+        "run/checkpoint.safetensors": [evaluate, generate, resume],
+        "run/config.json": [evaluate, resume, generate],
+        "run/vocab.txt": [generate, evaluate],
+        "run/metrics.csv": [resume, resume, resume, plot],
+        "corpus/train.txt": [new, new, evaluate],
+        "corpus/valid.txt": [new, evaluate],
+        "corpus/test.txt": [new, [*evaluate[:2], "--data", corpus]],
+        "corpus/grammar.txt": [new],
+        "one.txt": [[*new[:5], "--data", str(base / "one.txt"), *FLAGS]],
+    }
+
+
+def attack(base, inputs, seed=0):
+    """Mutate, run, judge.
+
+    Returns
+    -------
+    Counter
+        (file, outcome) -> how often; outcome is "refused" or "harmless".
+    """
+    rng, watch, tally = random.Random(seed), Watch(), Counter()
+    write_corpus(base / "corpus")
+    (base / "one.txt").write_bytes((base / "corpus/train.txt").read_bytes())
+    run_command(["train", "--data", str(base / "corpus"), "--out", str(base / "run"), *FLAGS])
+    (base / "corpus/grammar.txt").write_text(GRAMMAR)
+    for name in ("run", "corpus", "one.txt"):
+        (shutil.copytree if (base / name).is_dir() else shutil.copy)(base / name, base / f"good-{name}")
+    good = {name: (base / f"good-{name}").read_bytes() for name in commands(base)}
+    watch.inside = str(base)
+    for name, arguments in commands(base).items():
+        for one in arguments:
+            status, error = run_command(one)
+            assert status == 0, (name, one, error)
+            restore(base, base / name, good)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    for _ in tqdm(range(inputs), "inputs", disable=not sys.stderr.isatty()):
+        name = rng.choice([*good, "run/checkpoint.safetensors", "run/config.json"])
+        path, contents = base / name, good[name]
+        changes = [mutate_bytes]
+        if name.endswith("safetensors"):
+            changes.append(mutate_checkpoint)
+        elif name.endswith("json"):
+            changes.append(lambda data, rng: mutate_json(data, rng).encode("utf-8", "surrogatepass"))
+        change = rng.choice(changes)
+        mutated = contents
+        for _ in range(1 if change is mutate_checkpoint else rng.randint(1, 3)):
+            with contextlib.suppress(ValueError, AttributeError):  # not an object any more
+                mutated = change(mutated, rng)
+        put = rng.choice(PUTS) if rng.random() < 0.05 else partial(Path.write_bytes, path)
+        if put in PUTS:
+            put(path, rng)
+        else:
+            put(mutated)
+        arguments = rng.choice(commands(base)[name])
+        watch.on = True
+        status, error = run_command(arguments)
+        watch.on = False
+        case = name, arguments, status, error[:2000], mutated[:200], put
+        assert status in (0, 2), case
+        assert error.count("\n") == (1 if status == 2 else 0) or harmless_note(error), case
+        assert status == 0 or error.startswith("minilstm: error: "), case
+        assert len(error) < 5000, case
+        changed = put in PUTS or mutated != contents
+        assert not (changed and name.endswith("safetensors") and status == 0), case
+        assert not watch.seen, (case, watch.seen)
+        tally[name, "refused" if status == 2 else "harmless"] += 1
+        restore(base, path, good)
+    return tally
+
+
+def harmless_note(error):
+    """The one note that evaluate writes on standard error when all is well."""
+    return error.startswith("Device: ") and error.count("\n") <= 2 and "Traceback" not in error
+
+
+def restore(base, path, good):
+    """Everything as it was."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    shutil.rmtree(base / "new", ignore_errors=True)
+    for name in good:
+        if name.startswith("run/") or base / name == path:
+            with contextlib.suppress(OSError):
+                (base / name).unlink()
+            (base / name).write_bytes(good[name])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tally = attack(Path(folder), args.inputs, args.seed)
+    print(f"{'file':32}{'refused':>10}{'harmless':>10}")
+    for name in [*dict.fromkeys(name for name, _ in sorted(tally)), None]:
+        row = [sum(n for (f, o), n in tally.items() if name in (f, None) and o == outcome)
+               for outcome in ("refused", "harmless")]  # fmt: skip
+        print(f"{name or 'all':32}" + "".join(f"{n:>10}" for n in row))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    print(f"no traceback, no hang, nothing executed, nothing written outside; peak memory {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
