@@ -12,7 +12,15 @@ from minilstm.errors import UserError
 from minilstm.evaluate import lay_out
 from minilstm.files import locked, write_whole
 from minilstm.grammar import floor_of
-from minilstm.rundir import DESCRIPTION, create_run, describe_run, read_description, read_vocabulary, rewind_metrics
+from minilstm.rundir import (
+    DESCRIPTION,
+    create_run,
+    describe_run,
+    read_description,
+    read_metrics,
+    read_vocabulary,
+    rewind_metrics,
+)
 from minilstm.train import initial_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -74,10 +82,12 @@ def continue_run(run, typed, data, xp):
     """Check that a run can go on with what was typed, and bring its metrics back to its checkpoint."""
     description = read_description(run)
     data = data or description["data"]
-    started = (run / CHECKPOINT).exists()
+    started = os.path.lexists(run / CHECKPOINT)
     if started:
         checkpoint = load_own_checkpoint(run, description)
         saved = checkpoint.config
+    elif read_metrics(run):
+        raise UserError(f"{run / CHECKPOINT} is gone; put it back, or start again with --overwrite")
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
     for name, value in typed.items():

@@ -282,8 +282,8 @@ def attack(base, inputs, seed=0):
         case = name, arguments, status, error[:2000], mutated[:200], put
         assert status in (0, 2), case
         assert error.count("\n") == (1 if status == 2 else 0) or harmless_note(error), case
-        assert status == 0 or error.startswith("minilstm: error: "), case
         assert len(error) < 5000, case
+        assert status == 0 or error.startswith("minilstm: error: "), case
         changed = put in PUTS or mutated != contents
         assert not (changed and name.endswith("safetensors") and status == 0), case
         assert not watch.seen, (case, watch.seen)

@@ -119,8 +119,16 @@ def test_a_damaged_run_is_refused_by_every_command(capsys, run):
 def test_a_run_killed_before_its_first_checkpoint_resumes_from_the_start(corpus_dir, run, tmp_path):
     finished = (run / "checkpoint.safetensors").read_bytes()
     (run / "checkpoint.safetensors").unlink()
+    (run / "metrics.csv").write_text((run / "metrics.csv").read_text().split("\n")[0] + "\n")
     assert main(["train", "--resume", "--out", str(run)]) == 0
     assert (run / "checkpoint.safetensors").read_bytes() == finished
+
+
+def test_a_run_that_lost_its_checkpoint_is_not_begun_again_unasked(capsys, run):
+    before = (run / "metrics.csv").read_text()
+    (run / "checkpoint.safetensors").unlink()
+    assert "is gone; put it back" in complaint(capsys, ["train", "--resume", "--out", str(run)])
+    assert (run / "metrics.csv").read_text() == before
 
 
 def test_divergence_names_the_step_and_the_cure_and_keeps_the_last_checkpoint(capsys, corpus_dir, tmp_path):
