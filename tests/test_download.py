@@ -1,11 +1,14 @@
 """The download, against a real HTTP server on this machine."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
+import random
 import tarfile
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -40,6 +43,29 @@ def site(tmp_path):
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Files; below elsewhere/ a redirect to another scheme, below round/ to itself, below cut/ half of a file."""
+
+    def do_GET(self):
+        folder, _, name = self.path[1:].partition("/")
+        if folder == "elsewhere":
+            self.redirect(f"file://{self.directory}/files/{name}")
+        elif folder == "round":
+            self.redirect(self.path)
+        elif folder == "cut":
+            contents = CONTENTS.get(name, bytes(100))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(contents)))
+            self.end_headers()
+            self.wfile.write(contents[: len(contents) // 2])
+        else:
+            super().do_GET()
+
+    def redirect(self, place):
+        self.send_response(302)
+        self.send_header("Location", place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def log_message(self, *_):
         pass
 
@@ -83,6 +109,61 @@ def test_wrong_checksums_and_cut_archives_leave_nothing(site, tmp_path):
             download_ptb(tmp_path / "ptb", [site[0] + source], checksums)
         assert "\n" not in str(error.value)
         assert list((tmp_path / "ptb").iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["elsewhere/", "round/", "cut/", "cut/archive.tgz"])
+def test_transfers_that_are_led_astray_or_cut_leave_nothing(site, tmp_path, folder):
+    with pytest.raises(UserError, match="could not fetch the corpus") as error:
+        download_ptb(tmp_path / "ptb", [site[0] + folder], CHECKSUMS)
+    assert "\n" not in str(error.value)
+    assert list((tmp_path / "ptb").iterdir()) == []
+
+
+def hostile_members():
+    """Archive members that lead out of the directory, are no files, or say that they are huge."""
+    for name in ("../../data/ptb.train.txt", "/tmp/minilstm-evil/data/ptb.valid.txt", "x/data/../../ptb.test.txt"):
+        yield tarfile.TarInfo(name), CONTENTS["ptb.train.txt"]
+    for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "../../x"), (tarfile.FIFOTYPE, "")):
+        member = tarfile.TarInfo("x/data/ptb.train.txt")
+        member.type, member.linkname = kind, target
+        yield member, b""
+
+
+def test_no_archive_writes_outside_of_the_directory(site, tmp_path):
+    everything = {path for path in tmp_path.rglob("*") if "ptb" not in path.parts}
+    for member, contents in hostile_members():
+        with tarfile.open(site[1] / "evil.tgz", "w:gz") as tar:
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+        with pytest.raises(UserError, match="could not fetch the corpus"):
+            download_ptb(tmp_path / "ptb", [site[0] + "evil.tgz"], CHECKSUMS)
+        assert list((tmp_path / "ptb").iterdir()) == []
+    (site[1] / "evil.tgz").unlink()
+    assert {path for path in tmp_path.rglob("*") if "ptb" not in path.parts} == everything
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.download.MOST_UNPACKED", 2**22)
+    (site[1] / "bomb.tgz").write_bytes(gzip.compress(bytes(2**24)))
+    with pytest.raises(UserError, match="unpacks to over"):
+        download_ptb(tmp_path / "ptb", [site[0] + "bomb.tgz"], CHECKSUMS)
+    assert list((tmp_path / "ptb").iterdir()) == []
+
+
+def test_mutated_archives_give_the_right_files_or_nothing(site, tmp_path):
+    rng, whole = random.Random(0), gzip.decompress((site[1] / "simple-examples.tgz").read_bytes())
+    for n in range(60):
+        changed = bytearray(whole)
+        for _ in range(3):
+            changed[rng.randrange(512) + 512 * rng.choice((0, 0, 20))] = rng.randrange(256)
+        packed = bytearray(gzip.compress(changed, 1))
+        if n % 4 == 0:
+            packed[rng.randrange(len(packed))] ^= 255
+        (site[1] / "changed.tgz").write_bytes(packed)
+        with suppress(UserError):
+            download_ptb(tmp_path / f"ptb{n}", [site[0] + "changed.tgz"], CHECKSUMS)
+        if any((tmp_path / f"ptb{n}").iterdir()):
+            assert_complete(tmp_path / f"ptb{n}")
 
 
 def test_no_network_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):

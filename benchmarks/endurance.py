@@ -1,0 +1,104 @@
+"""Long runs: memory and open files of one process over ten thousand training steps.
+
+    python -m benchmarks.endurance
+
+Writes endurance-cpu.json and endurance-cpu.png. The toy preset, made small, trains on a short text, so that the run has
+a hundred epochs: evaluations, checkpoints and curves too. After every hundred steps the process looks at itself.
+
+Memory grows while the first curves are drawn (matplotlib's figures wait for the garbage collector), then it is flat.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.machine import describe
+from minilstm.plot import COLOURS
+from minilstm.start import new_run
+from minilstm.train import train
+
+EVERY = 100  # steps between two looks
+TYPED = {"hidden_size": 32, "num_steps": 10, "batch_size": 10, "max_max_epoch": 10**6}
+
+
+def resident_mb():
+    """Memory that this process holds in RAM now."""
+    with open("/proc/self/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) * 1024 / 1e6
+
+
+def open_files():
+    """File descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def write_corpus(folder):
+    """Three texts of ten words; an epoch has 99 steps."""
+    rng = random.Random(0)
+    for split, lines in (("train", 1000), ("valid", 100), ("test", 100)):
+        text = "".join(" ".join(rng.choices("abcdefghij", k=9)) + "\n" for _ in range(lines))
+        Path(folder, f"{split}.txt").write_text(text)
+
+
+def measure(steps):
+    """Memory in MB and open files after every `EVERY` steps of one run."""
+    result = {"steps": [], "memory_mb": [], "open_files": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        write_corpus(folder)
+        with new_run(TYPED, folder, f"{folder}/run", False, np) as (run, checkpoint, corpus, _):
+            for step in tqdm(range(EVERY, steps + 1, EVERY), disable=None):
+                train(run, checkpoint, corpus, np, max_steps=step)
+                result["steps"].append(checkpoint.progress.step)
+                result["memory_mb"].append(resident_mb())
+                result["open_files"].append(open_files())
+    return result
+
+
+def draw(result, path):
+    """Memory above, open files below, against the steps done."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    above.plot(result["steps"], result["memory_mb"], color=COLOURS[0], linewidth=2)
+    above.set_ylim(0, 1.3 * max(result["memory_mb"]))
+    above.set_ylabel("memory held, MB", fontsize=12)
+    below.plot(result["steps"], result["open_files"], color=COLOURS[1], linewidth=2)
+    below.set_ylim(0, 2 * max(result["open_files"]))
+    below.set_ylabel("open files", fontsize=12)
+    below.set_xlabel("training steps done", fontsize=12)
+    below.xaxis.set_major_formatter("{x:,.0f}")
+    for axes in (above, below):
+        axes.tick_params(labelsize=11)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endurance", description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    args = parser.parse_args()
+    result = {"machine": describe("cpu"), "config": TYPED} | measure(args.steps)
+    memory, half = result["memory_mb"], len(result["steps"]) // 2
+    print(f"memory after {result['steps'][half]:,} steps: {memory[half]:.1f} MB; at the end: {memory[-1]:.1f} MB")
+    print(f"open files: {min(result['open_files'])} to {max(result['open_files'])}")
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "endurance-cpu.json").write_text(json.dumps(result, indent=2) + "\n")
+    draw(result, out / "endurance-cpu.png")
+    print(f"written: {out / 'endurance-cpu.json'} and .png")
+
+
+if __name__ == "__main__":
+    main()
