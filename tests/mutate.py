@@ -256,7 +256,8 @@ def attack(base, inputs, seed=0):
             status, error = run_command(one)
             assert status == 0, (name, one, error)
             restore(base, base / name, good)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with contextlib.suppress(ValueError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for _ in tqdm(range(inputs), "inputs", disable=not sys.stderr.isatty()):
         name = rng.choice([*good, "run/checkpoint.safetensors", "run/config.json"])
         path, contents = base / name, good[name]

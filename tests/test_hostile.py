@@ -107,6 +107,7 @@ def test_a_text_in_one_long_line_is_the_same_words_wherever_it_is_cut(tmp_path, 
     assert [corpus.vocabulary[id] for id in corpus.splits["train"]] == text.split()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's memory")
 def test_one_line_of_50_mb_is_read_in_bounded_memory(tmp_path):
     write_corpus(tmp_path / "c")
     (tmp_path / "c/train.txt").write_bytes(b"a b c d e f g h i j " * 2_500_000 + b"\n")
