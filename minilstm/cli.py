@@ -86,9 +86,9 @@ def run_evaluate(args):
     xp, note = select_device(args.device)
     checkpoint, _, description = open_run(args.run, xp)
     corpus = open_corpus(checkpoint, args.run, args.data or description["data"])
-    print(note, file=sys.stderr)
     config, ids = checkpoint.config, corpus.splits[args.split]
     perplexity = evaluate(checkpoint.params, config, args.split, ids, xp)
+    print(note, file=sys.stderr)  # not before: an error is one line
     print(f"{args.split.capitalize()} Perplexity: {perplexity:.3f}")
     predicted = count_predictions(config, args.split, ids)
     streams = 1 if args.split == "test" else config.batch_size

@@ -88,5 +88,7 @@ def lay_out(config, split, ids):
     if split == "test":
         batch_size, num_steps = 1, num_steps * batch_size
     if len(ids) < 2 * batch_size:
-        raise UserError(f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; lower --batch-size")
+        raise UserError(
+            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; add text or lower --batch-size"
+        )
     return streams(ids, batch_size), num_steps

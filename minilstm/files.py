@@ -40,9 +40,10 @@ def read_bytes(path, most):
         If it cannot be read, is something else, or larger.
     """
     with open(path, "rb", opener=regular) as file:
-        if os.fstat(file.fileno()).st_size > most:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
             raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
-        return file.read(most)
+        return file.read(size)
 
 
 def read_text(path):

@@ -134,9 +134,12 @@ def read_vocabulary(run):
     """vocab.txt as a list of words."""
     path = Path(run) / "vocab.txt"
     try:
-        return read_text(path).split("\n")[:-1]
+        *words, rest = read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+        raise UserError(f"cannot read {path}: {error}; put the run's own back") from None
+    if rest:
+        raise UserError(f"{path} ends in half a line; put the run's own back")
+    return words
 
 
 def append_metrics(

@@ -4,7 +4,8 @@
 
 A good run and its corpus are changed in one file by one to three mutations, then read by a command. Each command must
 end with status 0 and no more than a note on standard error, or with status 2 and one line there, within bounds of time
-and memory. A changed checkpoint must never be accepted. An audit hook watches what the interpreter does meanwhile: no
+and memory. A checkpoint or vocabulary with a changed byte must never be accepted; a checkpoint that was changed and sealed
+again, as somebody could on purpose, is held to the rest. An audit hook watches what the interpreter does meanwhile: no
 program is started, no pickle is read, no connection is made, no file is opened for writing outside of the directory.
 """
 
@@ -172,6 +173,7 @@ def put_nothing(path, _):
     path.unlink()
 
 
+OUTCOMES = "refused", "no memory", "harmless"  # the second is refused too: a config can ask for a model of any size
 PUTS = put_fifo, put_loop, put_directory, put_device, put_nothing
 
 
@@ -240,7 +242,7 @@ def attack(base, inputs, seed=0):
     Returns
     -------
     Counter
-        (file, outcome) -> how often; outcome is "refused" or "harmless".
+        (file, outcome) -> how often; outcome is one of OUTCOMES.
     """
     rng, watch, tally = random.Random(seed), Watch(), Counter()
     write_corpus(base / "corpus")
@@ -251,13 +253,13 @@ def attack(base, inputs, seed=0):
         (shutil.copytree if (base / name).is_dir() else shutil.copy)(base / name, base / f"good-{name}")
     good = {name: (base / f"good-{name}").read_bytes() for name in commands(base)}
     watch.inside = str(base)
+    with contextlib.suppress(ValueError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for name, arguments in commands(base).items():
         for one in arguments:
             status, error = run_command(one)
             assert status == 0, (name, one, error)
             restore(base, base / name, good)
-    with contextlib.suppress(ValueError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for _ in tqdm(range(inputs), "inputs", disable=not sys.stderr.isatty()):
         name = rng.choice([*good, "run/checkpoint.safetensors", "run/config.json"])
         path, contents = base / name, good[name]
@@ -285,10 +287,10 @@ def attack(base, inputs, seed=0):
         assert error.count("\n") == (1 if status == 2 else 0) or harmless_note(error), case
         assert len(error) < 5000, case
         assert status == 0 or error.startswith("minilstm: error: "), case
-        changed = put in PUTS or mutated != contents
-        assert not (changed and name.endswith("safetensors") and status == 0), case
+        changed = put in PUTS or (change is mutate_bytes and mutated != contents)
+        assert not (changed and name.endswith(("safetensors", "vocab.txt")) and status == 0), case
         assert not watch.seen, (case, watch.seen)
-        tally[name, "refused" if status == 2 else "harmless"] += 1
+        tally[name, "harmless" if status == 0 else "no memory" if "out of memory" in error else "refused"] += 1
         restore(base, path, good)
     return tally
 
@@ -318,11 +320,10 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tally = attack(Path(folder), args.inputs, args.seed)
-    print(f"{'file':32}{'refused':>10}{'harmless':>10}")
+    print(f"{'file':32}" + "".join(f"{outcome:>12}" for outcome in OUTCOMES))
     for name in [*dict.fromkeys(name for name, _ in sorted(tally)), None]:
-        row = [sum(n for (f, o), n in tally.items() if name in (f, None) and o == outcome)
-               for outcome in ("refused", "harmless")]  # fmt: skip
-        print(f"{name or 'all':32}" + "".join(f"{n:>10}" for n in row))
+        row = [sum(n for (f, o), n in tally.items() if name in (f, None) and o == outcome) for outcome in OUTCOMES]
+        print(f"{name or 'all':32}" + "".join(f"{n:>12}" for n in row))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     print(f"no traceback, no hang, nothing executed, nothing written outside; peak memory {peak:.0f} MB")
 

@@ -11,6 +11,7 @@ import pytest
 from minilstm.checkpoint import load_checkpoint
 from minilstm.cli import main
 from minilstm.rundir import read_metrics
+from minilstm.signals import stop_signals
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 MINILSTM = [sys.executable, "-m", "minilstm"]
@@ -81,10 +82,18 @@ def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(train, tmp_path)
     assert 0 < steps_saved(tmp_path / "run") < 12 * 99
 
 
-def test_a_hangup_that_comes_twice_is_one_wish_to_stop(train, tmp_path):
+def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
+    with stop_signals() as stopped:
+        for _ in range(2):  # both the kernel and the shell may send it
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stopped == [signal.SIGHUP, signal.SIGHUP]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_hangup_stops_the_run_which_is_saved(train, tmp_path):
     process = start(train)
     wait_for_epochs(tmp_path / "run")
-    process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGHUP)
     output, error = process.communicate()
     assert (process.returncode, error) == (130, "")
