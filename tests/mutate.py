@@ -4,9 +4,9 @@
 
 A good run and its corpus are changed in one file by one to three mutations, then read by a command. Each command must
 end with status 0 and no more than a note on standard error, or with status 2 and one line there, within bounds of time
-and memory. A checkpoint or vocabulary with a changed byte must never be accepted; a checkpoint that was changed and sealed
-again, as somebody could on purpose, is held to the rest. An audit hook watches what the interpreter does meanwhile: no
-program is started, no pickle is read, no connection is made, no file is opened for writing outside of the directory.
+and memory. A checkpoint or vocabulary with a changed byte must never be accepted; a checkpoint that was changed and
+sealed again, as somebody could on purpose, is held to the rest. An audit hook watches what the interpreter does
+meanwhile: no program is started, no pickle is read, no connection is made, no file is opened for writing elsewhere.
 """
 
 import argparse

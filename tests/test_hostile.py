@@ -33,7 +33,7 @@ def complaint(capsys, arguments):
 
 def test_mutated_files_of_a_run_and_a_corpus_are_refused_in_one_line_or_harmless(tmp_path):
     # a process of its own: the audit hook and the memory limit would stay with ours
-    command = [sys.executable, os.path.join(os.path.dirname(__file__), "mutate.py"), "--inputs", "400"]
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "mutate.py"), "--inputs", "250"]
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert result.returncode == 0, result.stderr[-3000:]
     assert "no traceback, no hang, nothing executed" in result.stdout

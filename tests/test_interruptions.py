@@ -102,7 +102,7 @@ def test_a_hangup_stops_the_run_which_is_saved(train, tmp_path):
 
 
 def test_under_nohup_a_hangup_stops_nothing(train, tmp_path):
-    process = start(train, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = start([*train, "--max-max-epoch", "4"], preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     wait_for_epochs(tmp_path / "run")
     process.send_signal(signal.SIGHUP)
     output, error = process.communicate()
