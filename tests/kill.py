@@ -189,6 +189,7 @@ def torture(base, kills, seed=0):
                 status, error = attempt(kind, ["train", *arguments, *EVERY], run, rng, seconds)
                 outcome = {0: "missed", 2: "refused"}.get(status, "killed" if status in DEATHS else status)
                 assert outcome in ("missed", "refused", "killed"), (kind, status, error)
+                assert outcome != "refused" or kind in ("full", "disk", "read-only"), (kind, error)
                 assert outcome == "killed" or error.count("\n") == (outcome == "refused"), (kind, error)
                 tally[kind, outcome] += 1
                 bar.update(outcome == "killed")
