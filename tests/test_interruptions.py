@@ -10,7 +10,7 @@ import pytest
 
 from minilstm.checkpoint import load_checkpoint
 from minilstm.cli import main
-from minilstm.rundir import read_metrics
+from minilstm.rundir import FILES, read_metrics
 from minilstm.signals import stop_signals
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
@@ -168,6 +168,16 @@ def test_a_run_killed_before_its_config_json_can_be_begun_again(train, tmp_path)
         (run / name).write_text("half")
     assert main([*train, "--max-steps", "1"]) == 0
     assert steps_saved(run) == 1
+
+
+@pytest.mark.parametrize("removed", range(len(FILES) + 1))
+def test_an_overwrite_killed_at_any_file_can_be_repeated(train, tmp_path, removed):
+    run = tmp_path / "run"
+    assert main([*train, "--max-max-epoch", "1"]) == 0
+    for name in FILES[:removed]:
+        (run / name).unlink()
+    assert main([*train, "--overwrite", "--max-steps", "2"]) == 0
+    assert steps_saved(run) == 2
 
 
 @pytest.mark.parametrize("names", [["vocab.txt"], ["lock", "notes.txt"], ["lock", "checkpoint.safetensors"]])
