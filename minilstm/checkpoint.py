@@ -22,7 +22,7 @@ from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.files import write_whole
-from minilstm.model import param_shapes
+from minilstm.model import param_shapes, weights_dtype
 
 FORMAT = "minilstm 1"
 
@@ -80,7 +80,7 @@ class Checkpoint(NamedTuple):
 def bias_hh(config):
     """PyTorch's second bias, (4H,): zeros, and forget_bias for the forget gate (the second of i, f, g, o)."""
     H = config.hidden_size
-    bias = np.zeros(4 * H, dtype=config.dtype)
+    bias = np.zeros(4 * H, dtype=weights_dtype(config))
     bias[H : 2 * H] = config.forget_bias
     return bias
 
@@ -162,7 +162,7 @@ def load_checkpoint(path):
         for k in range(config.num_layers):
             del tensors[f"rnn.bias_hh_l{k}"]
         shapes = param_shapes(config, len(tensors["decoder.bias"]))
-        expected = {name: (shape, config.dtype) for name, shape in shapes.items()}
+        expected = {name: (shape, weights_dtype(config)) for name, shape in shapes.items()}
         if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
             raise ValueError("its tensors do not have the names, shapes and dtype of its config")
         vocabulary = metadata["vocabulary"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
 from minilstm.config import PRESETS, Config
 from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
+from minilstm.device import use_precision
 from minilstm.errors import UserError
 from minilstm.evaluate import lay_out
 from minilstm.grammar import floor_of
@@ -44,6 +45,7 @@ def new_run(typed, data, out, overwrite, xp):
     data = data and str(Path(data).resolve())
     corpus = load_checked_corpus(data, config)
     floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
+    use_precision(xp, config.precision)
     checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
     run = create_run(out, config.model, overwrite)
     describe_run(run, config, data, corpus, floor)
@@ -81,6 +83,7 @@ def resume_run(typed, data, out, xp):
     if config.max_max_epoch < checkpoint.progress.epoch:
         raise UserError(f"{run} has {checkpoint.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
     rewind_metrics(run, checkpoint.progress.metric_rows)
+    use_precision(xp, config.precision)
     return run, on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
 
 
@@ -121,6 +124,7 @@ def open_run(run, xp):
     checkpoint = load_checkpoint(run / CHECKPOINT)
     vocabulary = read_vocabulary(run)
     require_vocabulary(checkpoint, vocabulary, run, run / "vocab.txt")
+    use_precision(xp, checkpoint.config.precision)
     return on_device(checkpoint, xp), vocabulary, description
 
 
