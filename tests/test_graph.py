@@ -85,7 +85,7 @@ def test_a_half_precision_step_changes_weights_by_less_than_half_precision_could
     checkpoint = initial_checkpoint(config, VOCABULARY, np)
     before = {name: param.copy() for name, param in checkpoint.params.items()}
     ids = np.random.default_rng(0).integers(len(VOCABULARY), size=(2, 5, 3))
-    train_step(checkpoint, *ids, 1e-4, np)
-    moved = checkpoint.params["rnn.weight_hh_l0"] - before["rnn.weight_hh_l0"]
+    train_step(checkpoint, *ids, 1e-3, np)
+    moved = checkpoint.params["decoder.weight"] - before["decoder.weight"]
     assert (moved != 0).mean() > 0.5
-    assert abs(moved).max() < 1e-5
+    assert abs(moved).max() < np.spacing(np.float16(0.05)) / 2  # beside a weight of that size it would round to nothing
