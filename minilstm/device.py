@@ -88,7 +88,7 @@ def use_precision(xp, precision):
     if xp.__name__ == "cupy":
         os.environ["CUPY_TF32"] = "1" if precision == "tf32" else "0"
     elif precision == "tf32":
-        print("--precision tf32 is a GPU's; here the products are in full precision")
+        print("minilstm: --precision tf32 is a GPU's; here the products are in full precision", file=sys.stderr)
 
 
 def keep_freed_memory():
