@@ -11,7 +11,7 @@ from functools import partial
 from statistics import median
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
 from minilstm.corpus import fingerprint, num_windows, streams, window
