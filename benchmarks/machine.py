@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from minilstm.device import select_device
+from minilstm.device import select_device, use_precision
 
 
 def describe(device):
@@ -45,10 +45,13 @@ def peak_memory_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def gemm_rate(device, dtype, size=3072, rounds=5):
+def gemm_rate(device, config, rounds=5):
     """Operations per second of a big square matrix product, the median of a few: as fast as this machine goes."""
     xp, _ = select_device(device)
-    a, b = (xp.asarray(np.random.default_rng(0).random((size, size)).astype(dtype)) for _ in range(2))
+    use_precision(xp, config.precision)
+    size = 8192 if device == "cuda" else 3072
+    rng = np.random.default_rng(0)
+    a, b = (xp.asarray(rng.standard_normal((size, size), dtype="float32").astype(config.dtype)) for _ in range(2))
     seconds = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -57,8 +60,36 @@ def gemm_rate(device, dtype, size=3072, rounds=5):
     return 2 * size**3 / median(seconds[1:])
 
 
+def copy_rate(device, rounds=5):
+    """Bytes per second of a big copy, read and written both counted, the median of a few."""
+    xp, _ = select_device(device)
+    a = xp.ones(2**28 if device == "cuda" else 2**25, dtype="float32")
+    b = xp.empty_like(a)
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        b[...] = a
+        float(b[0])
+        seconds.append(time.perf_counter() - start)
+    return 2 * a.nbytes / median(seconds[1:])
+
+
 def step_operations(config, vocab_size, shape, train):
     """Operations of a step's matrix products: 2 m n k for each product, and two more of each in the backward pass."""
     words, H = shape[0] * shape[1], config.hidden_size
     forward = 2 * words * (config.num_layers * 4 * H * (H + H) + H * vocab_size)
     return 3 * forward if train else forward
+
+
+def step_bytes(config, vocab_size, shape):
+    """Bytes that a training step must move when no cache helps: the least, counted by hand.
+
+    W_hh of each layer is read for every time step, forward and backward; all other weights twice; each gradient is
+    written, read for the norm, read and written by the clipping, and by the update together with its weight (8 passes
+    of a matrix in all); the logits are written, read and written by each of the two softmax kernels and read by two
+    products (7 passes).
+    """
+    words, H = shape[0] * shape[1], config.hidden_size
+    recurrent = config.num_layers * 4 * H * H
+    dense = 2 * recurrent + vocab_size * H
+    return np.dtype(config.dtype).itemsize * (2 * shape[0] * recurrent + 10 * dense + 7 * words * vocab_size)

@@ -57,11 +57,11 @@ def profile(preset, device, steps):
         for module, name in where:
             setattr(module, name, timed(getattr(module, name), part, seconds, wait))
     try:
-        step = minilstm_step(PRESETS[preset], "train", device)
+        step = minilstm_step(PRESETS[preset], "train", device, graph=False)
         for _ in range(steps + 2):
             seconds.clear()
             start = time.perf_counter()
-            step()
+            float(step())
             whole = time.perf_counter() - start
             rows.append({**seconds, "other": whole - sum(seconds.values())})
     finally:

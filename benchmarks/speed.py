@@ -1,11 +1,12 @@
 """One training step of each preset against PyTorch on the same machine, alternating, in one run.
 
     python -m benchmarks.speed                       # CPU: small, medium, large; some minutes
-    python -m benchmarks.speed --device cuda
+    python -m benchmarks.speed --device cuda         # PyTorch eager and as a CUDA graph
+    python -m benchmarks.speed --device cuda --precision tf32
 
-Writes speed-<device>.json and speed-<device>.png. The ratio is words per second of minilstm over PyTorch's, round by
-round; its spread is that of the rounds. The limit is the arithmetic of the matrix products alone at the machine's rate
-for big ones.
+Writes speed-<device>.json and .png. A ratio is words per second of minilstm over another side's, round by round; its
+spread is that of the rounds. The limit is the arithmetic of the matrix products alone at the machine's rate for big
+ones.
 """
 
 import argparse
@@ -17,37 +18,42 @@ from statistics import median
 from tqdm import tqdm
 
 from benchmarks.machine import describe, gemm_rate, step_operations
-from benchmarks.workers import TASKS, VOCAB_SIZE, Worker, shape_of
+from benchmarks.workers import STEPS_OF_A_TURN, TASKS, VOCAB_SIZE, Worker, shape_of, sides
 from minilstm.config import PRESETS
 
-COLOURS = {"minilstm": "#0072B2", "pytorch": "#E69F00", "limit": "#999999"}
-SECONDS_OF_A_TURN = 1.5
+COLOURS = {"minilstm": "#0072B2", "minilstm, no graph": "#56B4E9", "pytorch": "#E69F00", "pytorch, graph": "#D55E00",
+           "limit": "#999999"}  # fmt: skip
+SECONDS_OF_A_ROUND = 1.5
 
 
-def compare(preset, task, device, dtype, rounds):
-    """One row of the table: both sides in turn, `rounds` times."""
-    workers = {side: Worker(side, preset, task, device, dtype) for side in ("minilstm", "pytorch")}
+def compare(preset, config, task, device, rounds):
+    """One row of the table: all sides in turn, `rounds` times."""
+    workers = {side: Worker(side, config, task, device) for side in sides(task, device)}
     counts = {}
-    for side, worker in workers.items():  # warm up, and see how many steps make a turn
-        seconds = worker.run(3)
-        counts[side] = max(2, round(SECONDS_OF_A_TURN / min(seconds)))
+    for side, worker in workers.items():  # warm up, and see how many turns make a round
+        seconds = STEPS_OF_A_TURN[device] * min(worker.run(3))
+        counts[side] = max(2, round(SECONDS_OF_A_ROUND / seconds))
     times = {side: [] for side in workers}
     for n in range(rounds):
         for side in sorted(workers, reverse=n % 2 == 1):
             times[side].append(median(workers[side].run(counts[side])))
     peaks = {side: worker.close() for side, worker in workers.items()}
-    config = replace(PRESETS[preset], dtype=dtype)
     shape = shape_of(config, task)
     words = shape[0] * shape[1]
-    limit = words * gemm_rate(device, dtype) / step_operations(config, VOCAB_SIZE, shape, task == "train")
-    ratios = [theirs / ours for ours, theirs in zip(times["minilstm"], times["pytorch"], strict=True)]
+    limit = words * gemm_rate(device, config) / step_operations(config, VOCAB_SIZE, shape, task == "train")
+    ratios = {
+        side: [theirs / ours for ours, theirs in zip(times["minilstm"], times[side], strict=True)]
+        for side in times
+        if side != "minilstm"
+    }
     return {
         "preset": preset,
         "task": task,
         "words_per_second": {side: words / median(values) for side, values in times.items()},
-        "ratio": median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
+        "ratio": median(ratios["pytorch"]),
+        "ratio_min": min(ratios["pytorch"]),
+        "ratio_max": max(ratios["pytorch"]),
+        "ratios": {side: median(values) for side, values in ratios.items()},
         "peak_memory_mb": peaks,
         "limit_words_per_second": limit,
         "fraction_of_limit": words / median(times["minilstm"]) / limit,
@@ -65,6 +71,9 @@ def print_row(row):
         f"{peak['minilstm']:>10.0f}{peak['pytorch']:>10.0f}",
         flush=True,
     )
+    for side in list(speed)[1:]:
+        if side != "pytorch":
+            print(f"  minilstm / {side}: {row['ratios'][side]:.2f} ({speed[side]:.0f} words/s)", flush=True)
 
 
 def draw(result, path):
@@ -72,10 +81,12 @@ def draw(result, path):
     from matplotlib.figure import Figure
 
     rows = [row for row in result["rows"] if row["task"] == "train"]
-    figure = Figure(figsize=(2.6 * len(rows) + 1, 3.8), dpi=150, layout="constrained")
+    width = 0.9 * (len(rows[0]["words_per_second"]) + 1)
+    figure = Figure(figsize=(width * len(rows) + 1, 3.8), dpi=150, layout="constrained")
     for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
         speed = {**row["words_per_second"], "limit": row["limit_words_per_second"]}
-        labels = {"minilstm": "minilstm", "pytorch": "PyTorch", "limit": "matrix\nproducts\nalone"}
+        labels = {name: name.replace("pytorch", "PyTorch").replace(", ", ",\n") for name in speed}
+        labels["limit"] = "matrix\nproducts\nalone"
         bars = axes.bar([labels[name] for name in speed], list(speed.values()), color=[COLOURS[name] for name in speed])
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=9)
         axes.set_title(f"{row['preset']}: {row['ratio']:.2f} x PyTorch", fontsize=11)
@@ -90,25 +101,28 @@ def main():
     parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "float64", "float16"), default="float32")
+    parser.add_argument("--precision", choices=("full", "tf32"), default="full")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
-    result = {"machine": describe(args.device), "dtype": args.dtype, "rows": []}
+    result = {"machine": describe(args.device), "dtype": args.dtype, "precision": args.precision, "rows": []}
     print(*(f"{name}: {value}" for name, value in result["machine"].items()), sep="\n")
     print("                            words per second   minilstm/PyTorch     limit  reached    MB peak, each")
     print("preset  task                  minilstm   PyTorch    (min-max)")
     for preset, task in tqdm(
         [(preset, task) for task in args.tasks for preset in args.presets], leave=False, disable=None
     ):
-        result["rows"].append(compare(preset, task, args.device, args.dtype, args.rounds))
+        config = replace(PRESETS[preset], dtype=args.dtype, precision=args.precision)
+        result["rows"].append(compare(preset, config, task, args.device, args.rounds))
         print_row(result["rows"][-1])
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"speed-{args.device}.json").write_text(json.dumps(result, indent=2) + "\n")
+    name = f"speed-{args.device}" + ("-tf32" if args.precision == "tf32" else "")
+    (out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     if "train" in args.tasks:
-        draw(result, out / f"speed-{args.device}.png")
-    print(f"written: {out / f'speed-{args.device}.json'} and .png")
+        draw(result, out / f"{name}.png")
+    print(f"written: {out / name}.json and .png")
 
 
 if __name__ == "__main__":

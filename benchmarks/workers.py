@@ -1,19 +1,19 @@
-"""The two sides of a comparison, each in a process of its own: minilstm, and PyTorch doing the same step.
+"""The sides of a comparison, each in a process of its own: minilstm, and PyTorch doing the same step.
 
 A process of its own keeps the libraries' threads apart and makes the peak memory that of one side. A worker does a
-number of steps when it is told to and answers with the seconds of each.
+number of turns when it is told to and answers with the seconds for one step in each.
 """
 
 import multiprocessing
 import time
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks.machine import peak_memory_mb
-from minilstm.config import PRESETS
-from minilstm.device import select_device
+from minilstm.device import select_device, use_precision
 
+STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two looks at the cost; training looks every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"
 VOCAB_SIZE = 10_000
 
@@ -31,32 +31,35 @@ def random_ids(shape):
     return ids.astype(np.int64)
 
 
-def minilstm_step(config, task, device):
-    """A function that does one step, and waits until the device has done it."""
+def minilstm_step(config, task, device, graph=True):
+    """A function that does one step and returns its cost, on the device; on a GPU as a CUDA graph, or without."""
     from minilstm.model import cost_forward, zero_state
-    from minilstm.train import initial_checkpoint, train_step
+    from minilstm.train import initial_checkpoint, make_device_step, train_step
 
     xp, _ = select_device(device)
+    use_precision(xp, config.precision)
     checkpoint = initial_checkpoint(config, [str(n) for n in range(VOCAB_SIZE)], xp)
     shape = shape_of(config, task)
     inputs, targets = xp.asarray(random_ids(shape))
     state = zero_state(config, shape[1], xp)
+    device_step = make_device_step(checkpoint, xp) if graph else None
 
     def step():
         nonlocal state
         if task == "train":
-            cost, _ = train_step(checkpoint, inputs, targets, config.learning_rate, xp)
+            cost, _ = train_step(checkpoint, inputs, targets, config.learning_rate, xp, device_step)
         else:
             cost, state = cost_forward(checkpoint.params, config, inputs, targets, state)
-        float(cost)
+        return cost
 
     return step
 
 
-def pytorch_step(config, task, device):
+def pytorch_step(config, task, device, graph=False):
     """The same step with PyTorch's Embedding, LSTM, Linear, cross_entropy, clip_grad_norm_ and SGD."""
     import torch
 
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     device = torch.device(device)
     dtype = getattr(torch, config.dtype)
     V, H, L = VOCAB_SIZE, config.hidden_size, config.num_layers
@@ -71,46 +74,80 @@ def pytorch_step(config, task, device):
         torch.nn.init.uniform_(param, -config.init_scale, config.init_scale)
     optimizer = torch.optim.SGD(params, lr=config.learning_rate)
     inputs, targets = torch.from_numpy(random_ids(shape)).to(device)
-    state = (torch.zeros(L, B, H, device=device, dtype=dtype),) * 2
+    state = tuple(torch.zeros(L, B, H, device=device, dtype=dtype) for _ in range(2))
 
     def forward():
-        nonlocal state
-        hidden, state = lstm(dropout(embedding(inputs)), tuple(part.detach() for part in state))
+        hidden, new_state = lstm(dropout(embedding(inputs)), state)
+        for old, new in zip(state, new_state, strict=True):
+            old.data.copy_(new.detach())
         logits = linear(dropout(hidden)).reshape(T * B, V)
         return torch.nn.functional.cross_entropy(logits, targets.reshape(T * B), reduction="sum") / B
 
     def step():
         if task != "train":
             with torch.no_grad():
-                return float(forward())
+                return forward()
         cost = forward()
         optimizer.zero_grad()
         cost.backward()
         torch.nn.utils.clip_grad_norm_(params, config.max_grad_norm)
         optimizer.step()
-        return float(cost.detach())
+        return cost.detach()
 
-    return step
-
-
-SIDES = {"minilstm": minilstm_step, "pytorch": pytorch_step}
+    return pytorch_graph(step) if graph else step
 
 
-def serve(connection, side, preset, task, device, dtype):
-    """The worker process: a number of steps in, their seconds out; at the end the peak memory in MB."""
-    step = SIDES[side](replace(PRESETS[preset], dtype=dtype), task, device)
+def pytorch_graph(step):
+    """A step as one CUDA graph: warmed up on a stream of its own, recorded once."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        cost = step()
+
+    def replay():
+        graph.replay()
+        return cost
+
+    return replay
+
+
+SIDES = {
+    "minilstm": minilstm_step,
+    "minilstm, no graph": partial(minilstm_step, graph=False),
+    "pytorch": pytorch_step,
+    "pytorch, graph": partial(pytorch_step, graph=True),
+}
+
+
+def sides(task, device):
+    """Who takes part: on a GPU training also without a graph, and PyTorch with one."""
+    return list(SIDES) if device == "cuda" and task == "train" else ["minilstm", "pytorch"]
+
+
+def serve(connection, side, config, task, device):
+    """The worker process: a number of turns in, seconds for a step of each out; at the end the peak memory in MB."""
+    step, steps = SIDES[side](config, task, device), STEPS_OF_A_TURN[device]
     while count := connection.recv():
         seconds = []
         for _ in range(count):
             start = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - start)
+            for _ in range(steps):
+                cost = step()
+            float(cost)  # waits until the device has done it
+            seconds.append((time.perf_counter() - start) / steps)
         connection.send(seconds)
     connection.send(peak_memory_mb())
 
 
 class Worker:
-    """A side's process, and the line to it."""
+    """A side's process, and the line to it; its arguments are those of `serve` after the first."""
 
     def __init__(self, *arguments):
         context = multiprocessing.get_context("spawn")
@@ -120,7 +157,7 @@ class Worker:
         theirs.close()
 
     def run(self, count):
-        """Seconds of each of `count` steps."""
+        """Seconds for a step, in each of `count` turns."""
         self.connection.send(count)
         return self.connection.recv()
 

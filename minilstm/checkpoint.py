@@ -24,7 +24,7 @@ from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.files import parse_json, read_bytes, write_whole
-from minilstm.model import param_shapes
+from minilstm.model import param_shapes, weights_dtype
 from minilstm.seal import BLANK, digest_of, seal
 
 FORMAT = "minilstm 2"
@@ -87,7 +87,7 @@ class Checkpoint(NamedTuple):
 def bias_hh(config):
     """PyTorch's second bias, (4H,): zeros, and forget_bias for the forget gate (the second of i, f, g, o)."""
     H = config.hidden_size
-    bias = np.zeros(4 * H, dtype=config.dtype)
+    bias = np.zeros(4 * H, dtype=weights_dtype(config))
     bias[H : 2 * H] = config.forget_bias
     return bias
 
@@ -192,7 +192,7 @@ def unpack_checkpoint(contents, tensors, metadata):
     progress = Progress(**metadata["progress"])
     require_possible(progress)
     shapes = param_shapes(config, len(tensors["decoder.bias"]))
-    dtype = np.dtype(config.dtype)
+    dtype = np.dtype(weights_dtype(config))
     expected = {name: (shape, dtype) for name, shape in shapes.items()}
     expected |= {f"rnn.bias_hh_l{k}": ((4 * config.hidden_size,), dtype) for k in range(config.num_layers)}
     if config.optimizer == "adam":
@@ -201,7 +201,8 @@ def unpack_checkpoint(contents, tensors, metadata):
     require_tensors(tensors, expected)
     carried = safetensors.numpy.load(base64.b64decode(metadata["state"], validate=True))
     state_shape = config.batch_size, config.hidden_size
-    require_tensors(carried, {f"{part}{k}": (state_shape, dtype) for k in range(config.num_layers) for part in "hc"})
+    state_names = [f"{part}{k}" for k in range(config.num_layers) for part in "hc"]
+    require_tensors(carried, dict.fromkeys(state_names, (state_shape, np.dtype(config.dtype))))
     for k in range(config.num_layers):
         if not np.array_equal(tensors[f"rnn.bias_hh_l{k}"], bias_hh(config)):
             raise ValueError(f"rnn.bias_hh_l{k} does not hold forget_bias")

@@ -46,7 +46,12 @@ class Config:
     forget_bias: float = option(0.0, "added to the forget gate's pre-activation")
     optimizer: str = option("sgd", "how gradients become steps", choices=("sgd", "adam"))
     min_count: int = option(1, "training words seen less often become <unk>, as do unknown words", least=1)
-    dtype: str = option("float32", "precision of the arrays", choices=("float64", "float32", "float16"))
+    dtype: str = option(
+        "float32", "of the arrays; weights are never less than float32", choices=("float64", "float32", "float16")
+    )
+    precision: str = option(
+        "full", "a GPU's float32 matrix products: in full, or faster with 11 bits", choices=("full", "tf32")
+    )
     seed: int = option(0, "seed of the initial weights and of the dropout masks", least=0)
 
     def __post_init__(self):

@@ -6,6 +6,7 @@ What goes onto a device are parameters, batches and dropout masks; what comes ba
 """
 
 import ctypes
+import os
 import sys
 
 import numpy as np
@@ -22,6 +23,11 @@ def array_module(array):
     'numpy'
     """
     return sys.modules[type(array).__module__.partition(".")[0]]
+
+
+def on_gpu(array):
+    """Whether an array is CuPy's."""
+    return array_module(array).__name__ == "cupy"
 
 
 def to_host(array):
@@ -66,6 +72,23 @@ def select_device(name):
     if name == "cuda":
         raise UserError(f"--device cuda: {reason}; or use --device cpu")
     return np, f"Device: cpu (NumPy); {reason}"
+
+
+def use_precision(xp, precision):
+    """Have CuPy multiply float32 matrices in full precision, or in TensorFloat-32.
+
+    TF32 reads 11 of a float32's 24 significant bits and sums in float32, on the tensor cores. CuPy takes the setting
+    from its environment at its first product.
+
+    Parameters
+    ----------
+    xp : module
+    precision : {"full", "tf32"}
+    """
+    if xp.__name__ == "cupy":
+        os.environ["CUPY_TF32"] = "1" if precision == "tf32" else "0"
+    elif precision == "tf32":
+        print("minilstm: --precision tf32 is a GPU's; here the products are in full precision", file=sys.stderr)
 
 
 def keep_freed_memory():

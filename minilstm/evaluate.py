@@ -9,7 +9,7 @@ changes speed and memory, not the result.
 import math
 import sys
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from minilstm.corpus import streams, window
 from minilstm.device import to_host

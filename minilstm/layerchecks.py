@@ -66,7 +66,7 @@ def embedding_problem(shapes, draw):
 def dropout_problem(shapes, draw):
     """Dropout under one fixed mask."""
     shape = shapes.T, shapes.B, shapes.D
-    mask = dropout_mask(draw.xp.random.default_rng(0), shape, 0.6, "float64")
+    mask = draw.xp.asarray(dropout_mask(np.random.default_rng(0), shape, 0.6, "float64"))
     r = draw.normal(*shape)
 
     def function(params):

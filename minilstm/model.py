@@ -11,7 +11,7 @@ decoder.weight (V, H), decoder.bias (V,). Gradients are a dict with the same nam
 
 import numpy as np
 
-from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
+from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask, dropout_mask_on_gpu
 from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import logits_forward, softmax_backward, softmax_forward
@@ -49,11 +49,16 @@ def init_params(config, vocab_size, xp):
     params = {}
     for name, shape in param_shapes(config, vocab_size).items():
         if name.startswith("rnn.bias"):
-            params[name] = xp.zeros(shape, dtype=config.dtype)
+            params[name] = xp.zeros(shape, dtype=weights_dtype(config))
         else:
             values = rng.uniform(-config.init_scale, config.init_scale, shape)
-            params[name] = xp.asarray(values.astype(config.dtype))
+            params[name] = xp.asarray(values.astype(weights_dtype(config)))
     return params
+
+
+def weights_dtype(config):
+    """dtype of the parameters: with half precision float32, see mixed.py."""
+    return "float32" if config.dtype == "float16" else config.dtype
 
 
 def zero_state(config, batch_size, xp):
@@ -67,7 +72,8 @@ def zero_state(config, batch_size, xp):
 def draw_masks(config, step, shape, xp):
     """Draw the dropout masks of one training step: for the embedded input and for each layer's output.
 
-    Each step has a generator of its own, seeded by (seed, step): a resumed run draws what the uninterrupted one would.
+    Each step has a random stream of its own, whose key is (seed, step): a resumed run draws what the uninterrupted one
+    would, on any device.
 
     Parameters
     ----------
@@ -78,15 +84,19 @@ def draw_masks(config, step, shape, xp):
     shape : tuple of int
         (T, B).
     xp : module
-        numpy or cupy. Each draws its own numbers: the masks of one seed differ between devices.
+        numpy or cupy.
 
     Returns
     -------
-    masks : list of num_layers + 1 arrays (T, B, H), or of None where keep_prob is 1
+    masks : array (num_layers + 1, T, B, H), or None where keep_prob is 1
     """
-    rng = None if config.keep_prob == 1.0 else xp.random.default_rng([config.seed, step])
-    shape = (*shape, config.hidden_size)
-    return [dropout_mask(rng, shape, config.keep_prob, config.dtype) for _ in range(config.num_layers + 1)]
+    if config.keep_prob == 1.0:
+        return None
+    shape = (config.num_layers + 1, *shape, config.hidden_size)
+    if xp.__name__ == "cupy":
+        return dropout_mask_on_gpu(config.seed, step, shape, config.keep_prob, config.dtype, xp)
+    rng = np.random.Generator(np.random.Philox(key=[config.seed, step]))
+    return xp.asarray(dropout_mask(rng, shape, config.keep_prob, config.dtype))
 
 
 def layer_params(params, k):
@@ -109,7 +119,7 @@ def stack_forward(params, config, inputs, state, masks=None):
         num_layers and forget_bias are used.
     inputs : int array (T, B)
     state : list of (h, c), each (B, H)
-    masks : list of array, optional
+    masks : array (num_layers + 1, T, B, H), optional
         From `draw_masks`; without it nothing is dropped (evaluation).
 
     Returns
@@ -119,7 +129,7 @@ def stack_forward(params, config, inputs, state, masks=None):
         After the window.
     cache : tuple
     """
-    masks = masks or [None] * (config.num_layers + 1)
+    masks = [None] * (config.num_layers + 1) if masks is None else masks
     x, embedding_cache = embedding_forward(inputs, params["encoder.weight"])
     x = dropout_forward(x, masks[0])
     new_state, lstm_caches = [], []
@@ -162,7 +172,7 @@ def cost_and_gradients(params, config, inputs, targets, state, masks=None, weigh
         targets[t] is inputs[t + 1].
     state : list of (h, c), each (B, H)
         Carried over from the window before.
-    masks : list of array, optional
+    masks : array (num_layers + 1, T, B, H), optional
         From `draw_masks`.
     weights : array (T, B), optional
         Weight of each target; ones by default.

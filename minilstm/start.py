@@ -8,6 +8,7 @@ from pathlib import Path
 from minilstm.checkpoint import load_checkpoint, on_device, pack_checkpoint
 from minilstm.config import PRESETS, Config
 from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
+from minilstm.device import use_precision
 from minilstm.errors import UserError
 from minilstm.evaluate import lay_out
 from minilstm.files import locked, write_whole
@@ -56,6 +57,7 @@ def new_run(typed, data, out, overwrite, xp):
     data = data and os.path.abspath(data)
     corpus = load_checked_corpus(data, config)
     floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
+    use_precision(xp, config.precision)
     checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
     packed = pack_checkpoint(checkpoint)  # a complaint about the weights comes before anything is written
     with create_run(out, config.model, overwrite) as run:
@@ -107,6 +109,7 @@ def continue_run(run, typed, data, xp):
         raise UserError(f"{run} has {checkpoint.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
     require_progress(run, checkpoint, len(corpus.splits["train"]))
     rewind_metrics(run, checkpoint.progress.metric_rows)
+    use_precision(xp, config.precision)
     return on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
 
 
@@ -164,6 +167,7 @@ def open_run(run, xp):
     checkpoint = load_own_checkpoint(run, description)
     vocabulary = read_vocabulary(run)
     require_vocabulary(checkpoint, vocabulary, run, run / "vocab.txt")
+    use_precision(xp, checkpoint.config.precision)
     return on_device(checkpoint, xp), vocabulary, description
 
 

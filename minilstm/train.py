@@ -7,16 +7,19 @@ window; gradients stop at a window's edge. Costs and norms stay on the device un
 import math
 import sys
 import time
+from functools import partial
 from statistics import median
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
 from minilstm.corpus import fingerprint, num_windows, streams, window
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
+from minilstm.graph import fixed, record_graph
+from minilstm.mixed import half_cost_and_gradients
 from minilstm.model import cost_and_gradients, draw_masks, init_params, zero_state
 from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
 from minilstm.plot import plot_runs
@@ -41,7 +44,34 @@ def initial_checkpoint(config, vocabulary, xp):
     )
 
 
-def train_step(checkpoint, inputs, targets, learning_rate, xp):
+def update(checkpoint, inputs, targets, masks, learning_rate, step):
+    """Forward, backward, clip, update: all that a training step does on the device, in place.
+
+    Parameters and returns as for `train_step`; `masks` from `draw_masks`; `step` is 1 for the first.
+    """
+    config, _, params, moments, state, _ = checkpoint
+    gradients = half_cost_and_gradients if config.dtype == "float16" else cost_and_gradients
+    cost, grads, new_state = gradients(params, config, inputs, targets, state, masks)
+    grads, norm = clip_by_global_norm(grads, config.max_grad_norm)
+    if config.optimizer == "adam":
+        adam(params, grads, learning_rate, moments, step)
+    else:
+        sgd(params, grads, learning_rate)
+    for (h, c), (new_h, new_c) in zip(state, new_state, strict=True):
+        h[...], c[...] = new_h, new_c
+    return cost, norm
+
+
+def make_device_step(checkpoint, xp):
+    """`update` of one run, as ``f(inputs, targets, masks, learning_rate, step)``: on a GPU as one CUDA graph."""
+    step = partial(update, checkpoint)
+    if xp.__name__ != "cupy":
+        return step
+    number = partial(xp.asarray, dtype="float64" if checkpoint.config.dtype == "float64" else "float32")
+    return fixed(step, partial(record_graph, cupy=xp), number)
+
+
+def train_step(checkpoint, inputs, targets, learning_rate, xp, device_step=None):
     """One window of truncated BPTT: forward, backward, clip, update.
 
     Parameters
@@ -51,23 +81,20 @@ def train_step(checkpoint, inputs, targets, learning_rate, xp):
     inputs, targets : int array (T, B)
     learning_rate : float
     xp : module
+    device_step : callable, optional
+        From `make_device_step`; by default `update`.
 
     Returns
     -------
     cost, norm : array ()
         Cost of the window, and the global norm of its gradients before clipping; on the device.
     """
-    config, _, params, moments, state, progress = checkpoint
-    masks = draw_masks(config, progress.step, inputs.shape, xp)
-    cost, grads, state[:] = cost_and_gradients(params, config, inputs, targets, state, masks)
-    grads, norm = clip_by_global_norm(grads, config.max_grad_norm)
+    progress = checkpoint.progress
+    masks = draw_masks(checkpoint.config, progress.step, inputs.shape, xp)
     progress.window += 1
     progress.step += 1
-    if config.optimizer == "adam":
-        adam(params, grads, learning_rate, moments, progress.step)
-    else:
-        sgd(params, grads, learning_rate)
-    return cost, norm
+    device_step = device_step or partial(update, checkpoint)
+    return device_step(inputs, targets, masks, learning_rate, progress.step)
 
 
 def read_costs(unread, checkpoint, xp):
@@ -87,7 +114,7 @@ def read_costs(unread, checkpoint, xp):
     unread.clear()
 
 
-def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every):
+def train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every):
     """Train on the windows that the epoch still has, with ten reports on the way, as the reference prints them.
 
     Returns the perplexity of the epoch so far, and the speed in words per second. On a terminal a bar stands for the
@@ -110,7 +137,7 @@ def train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
     with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
         while progress.window < windows and not stopped and not reached(progress, max_steps):
             inputs, targets = window(data, progress.window, config.num_steps)
-            unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp))
+            unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp, device_step))
             bar.update()
             due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
             save = checkpoint_every and progress.step % checkpoint_every == 0
@@ -173,12 +200,13 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     path = run / "checkpoint.safetensors"
     data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
     windows = num_windows(len(data), config.num_steps)
+    device_step = make_device_step(checkpoint, xp)
     with stop_signals() as stopped, np.errstate(all="ignore"):
         while progress.epoch < config.max_max_epoch:
             if stopped or (reached(progress, max_steps) and progress.window < windows):
                 return save_checkpoint(path, checkpoint)
             epoch, learning_rate = progress.epoch + 1, learning_rate_at(config, progress.epoch)
-            so_far, speed = train_epoch(run, checkpoint, data, xp, stopped, max_steps, checkpoint_every)
+            so_far, speed = train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every)
             if progress.window < windows:
                 return save_checkpoint(path, checkpoint)
             say(f"Epoch: {epoch} Train Perplexity: {so_far:.3f}", stopped)
@@ -190,7 +218,8 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
             predictions = count_predictions(config, "valid", corpus.splits["valid"])
             append_metrics(run, progress, epoch, "valid", valid_perplexity, predictions)
             progress.epoch, progress.window, progress.cost = epoch, 0, 0.0
-            state[:] = zero_state(config, config.batch_size, xp)
+            for h, c in state:
+                h[...], c[...] = 0, 0
             save_checkpoint(path, checkpoint)
             plot_runs([run], run / "curve.png")
         test_perplexity = evaluate(params, config, "test", corpus.splits["test"], xp, stopped)

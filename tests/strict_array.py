@@ -113,15 +113,3 @@ def asarray(value):
 
 def stack(arrays):
     return StrictArray(np.stack([array.array for array in arrays]))
-
-
-class Generator:
-    def __init__(self, seed):
-        self.generator = np.random.default_rng(seed)
-
-    def random(self, size, dtype):
-        return StrictArray(self.generator.random(size, dtype=dtype))
-
-
-class random:  # noqa: N801, a submodule
-    default_rng = Generator

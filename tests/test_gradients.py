@@ -75,7 +75,7 @@ def backward_lines():
         body = source.split('"""')[2]
         for line in body.splitlines():
             if (
-                re.search(r"= .*(\bd\w+\b.*[*@+]|\.sum)|: dgates|return dcell \*", line)
+                re.search(r"= .*(\bd\w+\b.*[*@+]|\.sum|row_product)|: dgates|return dcell \*", line)
                 and "reshape(T * B, 4" not in line
             ):
                 params.append(pytest.param(module, name, line, id=f"{name}: {line.split('#')[0].strip()}"))

@@ -90,7 +90,7 @@ def test_half_precision_cost_and_gradients_are_close_to_double_and_accumulated_w
     results = {}
     for dtype in ("float64", "float16"):
         config = replace(CONFIG, dtype=dtype)
-        params = init_params(config, V, np)
+        params = {name: param.astype(dtype) for name, param in init_params(config, V, np).items()}
         results[dtype] = cost_and_gradients(params, config, inputs, targets, zero_state(config, 3, np))
     assert results["float16"][0].dtype == np.float32
     assert results["float16"][1]["rnn.weight_hh_l0"].dtype == np.float16
@@ -101,7 +101,7 @@ def test_half_precision_cost_and_gradients_are_close_to_double_and_accumulated_w
 
 def test_a_half_precision_softmax_survives_logits_that_overflow_when_exponentiated():
     config = replace(CONFIG, dtype="float16", hidden_size=2, num_layers=1)
-    params = init_params(config, V, np)
+    params = {name: param.astype("float16") for name, param in init_params(config, V, np).items()}
     params["decoder.bias"][0] = 500
     cost, grads, _ = cost_and_gradients(
         params, config, np.zeros((2, 1), int), np.ones((2, 1), int), zero_state(config, 1, np)
@@ -114,9 +114,9 @@ def test_a_half_precision_softmax_survives_logits_that_overflow_when_exponentiat
 
 def test_dropout_keeps_the_expected_value_and_draws_nothing_at_keep_prob_1():
     mask = dropout_mask(np.random.default_rng(0), (100, 100), 0.35, "float32")
-    assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.35)}
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(65536 / round(65536 * 0.35))}
     assert mask.mean() == pytest.approx(1, abs=0.03)
-    assert draw_masks(CONFIG, 0, (7, 3), np) == [None, None, None]
+    assert draw_masks(CONFIG, 0, (7, 3), np) is None
 
 
 def test_masks_depend_on_seed_and_step_alone_and_there_is_one_below_and_above_each_layer():

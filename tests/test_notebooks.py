@@ -24,7 +24,9 @@ def text_of(notebook):
 
 
 def exercises_of(path):
-    return [exercise.name for exercise in EXERCISES.values() if f"lesson{path.stem[:2]}" in exercise.solution.__module__]
+    return [
+        exercise.name for exercise in EXERCISES.values() if f"lesson{path.stem[:2]}" in exercise.solution.__module__
+    ]
 
 
 def test_there_are_ten_lessons():

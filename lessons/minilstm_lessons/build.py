@@ -26,7 +26,7 @@ def run_notebook(path, timeout=600):
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(Path(path).parent)}}
-    NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False).execute()
+    NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False, coalesce_streams=True).execute()
     return notebook
 
 

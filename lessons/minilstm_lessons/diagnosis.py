@@ -12,23 +12,31 @@ from minilstm_lessons.exercise import BOUND, ERRORS, as_tuple, count, relative_e
 def diagnose(exercise, cases, given):
     """Say what is wrong with each wrong result, and why as far as it can be told."""
     wrong = [name for name in exercise.results if worst(name, cases, given) > BOUND]
-    for whole in (True, False):  # a mistake that explains every result, then one that explains some
-        words, unexplained = [], list(wrong)
-        for edits in itertools.chain(
-            ((m,) for m in exercise.mistakes), itertools.combinations(exercise.mistakes, 2) if not whole else ()
-        ):
-            explained = explained_by(edits, exercise, cases, given, unexplained)
-            if explained and (not whole or explained == wrong):
-                words += [f"{' and '.join(explained)}: {'; and '.join(m.words for m in edits)}"]
-                unexplained = [name for name in unexplained if name not in explained]
-            if whole and words:
-                return words[0]
+    singles = [(mistake,) for mistake in exercise.mistakes]
+    pairs = itertools.combinations(exercise.mistakes, 2)
+    suspects = []  # mistakes, and the results that they explain
+    for edits in itertools.chain(singles, pairs):
+        explained = explained_by(edits, exercise, cases, given)
+        if len(explained) == len(exercise.results):  # every result, those that are right too
+            return blame(edits, wrong)
+        suspects.append((edits, explained))
+    words, unexplained = [], wrong
+    for edits, explained in suspects:
+        names = [name for name in unexplained if explained.get(name)]
+        if names:
+            words.append(blame(edits, names))
+            unexplained = [name for name in unexplained if name not in names]
     words += [f"{name}: {describe_difference(name, exercise, cases, given)}" for name in unexplained]
     return "; ".join(words)
 
 
-def explained_by(edits, exercise, cases, given, names):
-    """Those of the results that the solution with these mistakes in it gives too, and that are wrong."""
+def blame(edits, names):
+    """Results, and the mistakes that explain them, in words."""
+    return f"{' and '.join(names)}: {'; and '.join(mistake.words for mistake in edits)}"
+
+
+def explained_by(edits, exercise, cases, given):
+    """Those results that the solution with these mistakes in it gives too: name -> whether it is a wrong one."""
     try:
         function = with_mistakes(exercise.solution, edits)
         guesses = []
@@ -36,15 +44,13 @@ def explained_by(edits, exercise, cases, given, names):
             values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
             guesses.append({n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)})
     except ERRORS:
-        return []
-    return [
-        name
-        for name in names
-        if worst(name, cases, guesses) > BOUND
-        and all(
-            relative_error(results[name], guess[name]) <= BOUND for results, guess in zip(given, guesses, strict=True)
-        )
-    ]
+        return {}
+    pairs = list(zip(given, guesses, strict=True))
+    return {
+        name: worst(name, cases, guesses) > BOUND
+        for name in exercise.results
+        if all(relative_error(results[name], guess[name]) <= BOUND for results, guess in pairs)
+    }
 
 
 def describe_difference(name, exercise, cases, given):

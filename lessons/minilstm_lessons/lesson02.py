@@ -22,12 +22,16 @@ def draw(rng, N, V):
 
 
 def draw_large(rng, N, V):
-    return {"logits": 2000 * rng.standard_normal((N, V))}
+    """Soft rows at very different heights, and one row with a logit far above its neighbours."""
+    logits = 2 * rng.standard_normal((N, V)) + np.linspace(-3000, 3000, N)[:, None]
+    logits[rng.integers(N), rng.integers(V)] += 2000
+    return {"logits": logits}
 
 
-def stable_softmax(logits):
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+def probabilities(logits):
+    """From the package's cache, which holds exp(logits - max) and its sums."""
+    _, (*_, p, total, _) = package_cost(logits, np.zeros(len(logits), dtype=int))
+    return p / total[:, None]
 
 
 def cost(logits, targets):
@@ -38,29 +42,71 @@ def dlogits(logits, targets):
     return package_backward(package_cost(logits, targets)[1])[0][0]
 
 
+def draw_layer(rng, T, B, H, V):
+    return {
+        "hidden": rng.standard_normal((T, B, H)),
+        "targets": rng.integers(V, size=(T, B)),
+        "weight": rng.standard_normal((V, H)),
+        "bias": rng.standard_normal(V),
+    }
+
+
+def layer_cost(hidden, targets, weight, bias):
+    return package_forward(hidden, targets, {"weight": weight, "bias": bias})[0]
+
+
+def layer_gradients(hidden, targets, weight, bias):
+    dhidden, grads = package_backward(package_forward(hidden, targets, {"weight": weight, "bias": bias})[1])
+    return dhidden, grads["weight"], grads["bias"]
+
+
+ONE_HOT = "p[np.arange(N), targets] -= 1"
+LAYER_ONE_HOT = "dlogits[np.arange(T * B), targets] -= 1"
+LARGEST = "logits.max(axis=1, keepdims=True)"
+TOTAL = "exp.sum(axis=1, keepdims=True)"
+
 EXERCISES = (
     Exercise(
         solutions.softmax,
         SIZES,
         draw_large,
-        stable_softmax,
+        probabilities,
         {"p": "(N, V)"},
         mistakes=(
             Mistake(
-                {"logits - logits.max(axis=1, keepdims=True)": "logits"},
+                {"logits - largest": "logits"},
                 "exp overflows for large logits; subtract each row's largest logit first, p does not change",
             ),
             Mistake(
-                {"logits.max(axis=1, keepdims=True)": "logits.max()"},
+                {LARGEST: "logits.max()"},
                 "the largest logit of all was subtracted, so rows far below it become 0 / 0: take each row's own",
             ),
-            Mistake({"exp.sum(axis=1, keepdims=True)": "exp.sum()"}, "the whole array sums to 1, not each row: axis=1"),
             Mistake(
-                {
-                    "logits.max(axis=1, keepdims=True)": "logits.max(axis=0)",
-                    "exp.sum(axis=1, keepdims=True)": "exp.sum(axis=0)",
-                },
-                "each column sums to 1, not each row: axis=1",
+                {LARGEST: "logits.mean(axis=1, keepdims=True)"},
+                "exp still overflows for a logit far above the others: subtract the largest of the row, not its "
+                "smallest or its mean",
+            ),
+            Mistake(
+                {LARGEST: "abs(logits).max(axis=1, keepdims=True)"},
+                "the largest size was subtracted, so a row of large negative logits becomes 0 / 0: take the largest "
+                "logit, without abs",
+            ),
+            Mistake({TOTAL: "exp.sum()"}, "the whole array sums to 1, not each row: axis=1"),
+            Mistake(
+                {LARGEST: "logits.max(axis=0)", TOTAL: "exp.sum(axis=0)"}, "each column sums to 1, not each row: axis=1"
+            ),
+            Mistake({TOTAL: "exp.sum(axis=0)"}, "divided by the sums of the columns, not of the rows: axis=1"),
+            Mistake({"exp / total": "exp"}, "not divided by the sum of its row, so a row does not sum to 1"),
+            Mistake(
+                {"logits - largest": "largest - logits"},
+                "the sign in the exponent is turned, so that the largest logit gets the smallest p: exp(logits - max)",
+            ),
+            Mistake({"np.exp(logits - largest)": "logits - largest"}, "exp is missing"),
+            Mistake({"exp / total": "logits - largest - np.log(total)"}, "this is log p; p itself is asked"),
+            Mistake({"exp / total": "np.log(exp / total)"}, "this is log p, and -inf where p underflows; p is asked"),
+            Mistake(
+                {"exp / total": "exp == 1"},
+                "all or nothing: this is the arg max; softmax gives the others their share exp(s) / sum",
             ),
         ),
     ),
@@ -74,18 +120,84 @@ EXERCISES = (
         gradients={"dlogits": "logits"},
         mistakes=(
             Mistake(
-                {"p[np.arange(N), targets] -= 1": "p[np.arange(N), targets] += 1"},
-                "the sign of the one-hot is wrong: p - onehot, so the target's logit is pushed up",
+                {ONE_HOT: "p[np.arange(N), targets] += 1"},
+                "the sign of the one-hot is wrong: p - onehot, so that a step down the gradient pushes the target up",
             ),
-            Mistake({"p[np.arange(N), targets] -= 1": "pass"}, "the one-hot of the target is missing: p - onehot"),
-            Mistake(
-                {"p[np.arange(N), targets] -= 1": "p[:, targets] -= 1"},
-                "p[:, targets] picks every target's column in every row; use p[np.arange(N), targets]",
-            ),
+            Mistake({ONE_HOT: "pass"}, "the one-hot of the target is missing: p - onehot"),
+            Mistake({"return p / N": "return -p / N"}, "the sign is wrong: p - onehot, not onehot - p"),
             Mistake(
                 {"return p / N": "return p"}, "a sum where the mean is meant: the cost is averaged over the N words"
             ),
-            Mistake({"return p / N": "return -p / N"}, "the sign is wrong: p - onehot, not onehot - p"),
+            Mistake(
+                {ONE_HOT: "p[:, targets] -= 1"},
+                "p[:, targets] picks every target's column in every row; use p[np.arange(N), targets]",
+            ),
+            Mistake(
+                {ONE_HOT: "p = (p - 1) * np.eye(p.shape[1])[targets]"},
+                "right at the targets and zero elsewhere; the sum in softmax holds every logit, so each of the others "
+                "has the gradient p",
+            ),
+            Mistake(
+                {ONE_HOT: "p = -np.eye(p.shape[1])[targets] / p"},
+                "this is the gradient of p, -1 / p at the target; go on through softmax to the logits",
+            ),
+            Mistake(
+                {ONE_HOT: "p = (p - np.eye(p.shape[1])[targets]) * p * (1 - p)"},
+                "p (1 - p) is one factor too many: the log of the cost has cancelled it",
+            ),
+            Mistake({"softmax(logits)": "logits.copy()"}, "softmax is missing: it is p - onehot, not logits - onehot"),
+            Mistake({"p / N": "p / p.size"}, "divided by N V; the mean is over the N words alone"),
+            Mistake({"p / N": "p / p.shape[1]"}, "divided by V, the number of logits; the mean is over the N words"),
+        ),
+    ),
+    Exercise(
+        solutions.softmax_layer_backward,
+        {"T": (2, 4), "B": (2, 5), "H": (3, 6), "V": (4, 8)},
+        draw_layer,
+        layer_gradients,
+        {"dhidden": "(T, B, H)", "dweight": "(V, H)", "dbias": "(V,)"},
+        loss=layer_cost,
+        gradients={"dhidden": "hidden", "dweight": "weight", "dbias": "bias"},
+        mistakes=(
+            Mistake(
+                {"dlogits / B": "dlogits / (T * B)"},
+                "divided by T B; the cost is averaged over the batch and summed over the steps: divide by B alone",
+            ),
+            Mistake(
+                {"dlogits = dlogits / B": "pass"}, "not divided by B; the cost is the mean over the batch at each step"
+            ),
+            Mistake({"dlogits / B": "dlogits / T"}, "divided by T; the mean is over the batch, B, and T is summed"),
+            Mistake({LAYER_ONE_HOT: "pass"}, "the one-hot of the target is missing: dlogits = (p - onehot) / B"),
+            Mistake(
+                {LAYER_ONE_HOT: "dlogits[np.arange(T * B), targets] += 1"},
+                "the sign of the one-hot is wrong: dlogits = (p - onehot) / B",
+            ),
+            Mistake({"dlogits / B": "-dlogits / B"}, "the sign is wrong: p - onehot, not onehot - p"),
+            Mistake({"hidden @ weight.T + bias": "hidden @ weight.T"}, "p was computed without the bias"),
+            Mistake(
+                {"targets.reshape(T * B)": "targets.T.reshape(T * B)"},
+                "the targets stand in another order than hidden: flatten both time-major, without a transpose",
+            ),
+            Mistake(
+                {"(dlogits @ weight).reshape(T, B, H)": "(dlogits @ weight).reshape(B, T, H).swapaxes(0, 1)"},
+                "its rows are put back in another order than they were flattened: reshape(T, B, H)",
+            ),
+            Mistake(
+                {"dlogits.T @ hidden": "dlogits[-B:].T @ hidden[-B:]"},
+                "of the last time step alone: add up over all steps (+= in a loop, or one product over all T B rows)",
+            ),
+            Mistake(
+                {"dlogits.sum(axis=0)": "dlogits[-B:].sum(axis=0)"},
+                "of the last time step alone: the bias is added at every step, so sum over all of them",
+            ),
+            Mistake(
+                {"dlogits.sum(axis=0)": "dlogits.mean(axis=0)"},
+                "a mean where the sum is meant: the 1 / B is in dlogits already",
+            ),
+            Mistake(
+                {"dlogits.T @ hidden": "dlogits.T @ hidden / (T * B)"},
+                "divided by T B once more: the 1 / B is in dlogits already",
+            ),
         ),
     ),
 )

@@ -1,3 +1,397 @@
-"""Lesson 6: its exercises."""
+"""Lesson 6, the LSTM by hand: its exercises, and the gradient of an LSTM by its distance in time."""
 
-EXERCISES = ()
+import inspect
+import itertools
+from types import FunctionType
+
+import numpy as np
+
+from minilstm.device import array_module
+from minilstm.kernels import gates_backward, gates_forward
+from minilstm.layers import lstm
+from minilstm.layers.lstm import lstm_backward, lstm_forward
+from minilstm_lessons.exercise import Exercise, Mistake, relative_error, with_mistakes
+from minilstm_lessons.judge import finite_differences
+from minilstm_lessons.solutions import lesson06 as solutions
+
+ROADS = "hidden", "cell"  # the two ways from step t back to step t - 1: through h_{t-1} and through c_{t-1}
+
+
+def fresh_lstm(rng, D, H, scale=0.1):
+    """An LSTM as it is before training: weights uniform in +-scale, biases zero."""
+    return {
+        "weight_ih": rng.uniform(-scale, scale, (4 * H, D)),
+        "weight_hh": rng.uniform(-scale, scale, (4 * H, H)),
+        "bias": np.zeros(4 * H),
+    }
+
+
+def lstm_gradient_by_distance(params, inputs, state, dhidden, forget_bias=0.0, roads=ROADS):
+    """Length of the gradient of a loss at the window's last step, k steps back in time.
+
+    The window is cut into windows of one step, so that `lstm_backward` hands the gradient over at each of them; a road
+    that is closed is closed there.
+
+    Parameters
+    ----------
+    params : dict of array
+    inputs : array (T, B, D)
+    state : tuple of array (B, H)
+        h and c before the window.
+    dhidden : array (B, H)
+        Gradient of the loss with respect to the last hidden state, h_{T-1}.
+    forget_bias : float
+    roads : tuple of str
+        Which of "hidden" and "cell" the gradient may take from one step to the step before it.
+
+    Returns
+    -------
+    norms : array (T + 1, B)
+        norms[k] is the length of the gradient with respect to h_{T-1-k} and c_{T-1-k} together, for each sequence of
+        the batch; norms[T] is that of the state before the window.
+
+    Examples
+    --------
+    Without weights every gate is one half, and so is every step on the road of the cell:
+
+    >>> params = {"weight_ih": np.zeros((4, 1)), "weight_hh": np.zeros((4, 1)), "bias": np.zeros(4)}
+    >>> zero = np.zeros((1, 1))
+    >>> lstm_gradient_by_distance(params, np.zeros((3, 1, 1)), (zero, zero), np.ones((1, 1)))[:, 0].tolist()
+    [1.0, 0.25, 0.125, 0.0625]
+    """
+    xp = array_module(inputs)
+    caches = []
+    for t in range(len(inputs)):
+        _, state, cache = lstm_forward(inputs[t : t + 1], state, params, forget_bias)
+        caches.append(cache)
+    dcell = xp.zeros_like(dhidden)
+    nothing = xp.zeros_like(dhidden)[None]  # the loss sees the last hidden state alone
+    norms = [xp.linalg.norm(dhidden, axis=1)]
+    for cache in reversed(caches):
+        _, (dhidden, dcell), _ = lstm_backward(nothing, (dhidden, dcell), cache)
+        dhidden = dhidden * ("hidden" in roads)
+        dcell = dcell * ("cell" in roads)
+        norms.append(xp.sqrt((dhidden**2 + dcell**2).sum(axis=1)))
+    return xp.stack(norms)
+
+
+MIRROR = (  # a line of gates_forward, last line first, and the lines of gates_backward that it makes
+    ("xp.multiply(o, tanh_cell", ("dhidden =", "dz_o[...]")),
+    ("xp.tanh(cell, out=tanh_cell)", ("dcell = dcell",)),
+    ("cell += i * g", ("dz_i[...]", "dz_g[...]")),
+    ("xp.multiply(f, cell_prev", ("dz_f[...]", "return dcell *")),
+)
+
+
+def show_mirror():
+    """Print lines of the package's gates_forward, last line first, beside the lines of gates_backward they make."""
+    forward, backward = (inspect.getsource(function).splitlines() for function in (gates_forward, gates_backward))
+    for mark, answers in (("forward, read upwards", ("backward, read downwards",)), *MIRROR):
+        lines = [line.strip() for line in forward if mark in line] or [mark]
+        answers = [line.strip() for answer in answers for line in backward if answer in line] or list(answers)
+        for left, right in itertools.zip_longest(lines, answers, fillvalue=""):
+            print(f"{left:42}{right}")
+
+
+def errors_of_gates(edits, seed=0):
+    """Break lines of the package's gates_backward and hold its results against central differences.
+
+    Parameters
+    ----------
+    edits : dict
+        Old text -> new text, in the source of gates_backward. An empty dict breaks nothing.
+    seed : int
+        Of the random step.
+
+    Returns
+    -------
+    dict
+        "dz_i", "dz_f", "dz_g", "dz_o" and "dc_prev" -> relative error.
+
+    Examples
+    --------
+    >>> max(errors_of_gates({}).values()) < 1e-8
+    True
+    """
+    broken = with_mistakes(gates_backward, [Mistake(edits, "")])
+    backward = FunctionType(lstm_backward.__code__, vars(lstm) | {"gates_backward": broken})
+    arguments = draw_gates(np.random.default_rng(seed), B=2, H=3)
+    given = gates_answer(backward, **arguments)
+    names = (*GATES, "c_prev")
+    return {
+        "d" + name: relative_error(value, finite_differences(gates_loss, arguments, name))
+        for name, value in zip(names, given, strict=True)
+    }
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape)
+
+
+def draw_step(rng, B, D, H):
+    return {
+        "x": normal(rng, B, D),
+        "h_prev": normal(rng, B, H),
+        "c_prev": normal(rng, B, H),
+        "weight_ih": 0.5 * normal(rng, 4 * H, D),
+        "weight_hh": 0.5 * normal(rng, 4 * H, H),
+        "bias": normal(rng, 4 * H),
+    }
+
+
+def step_forward(x, h_prev, c_prev, weight_ih, weight_hh, bias):
+    """The package's layer on a window of one step: h, c and the cache."""
+    params = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
+    _, (h, c), cache = lstm_forward(x[None], (h_prev, c_prev), params)
+    return h, c, cache
+
+
+def package_step(**arguments):
+    h, c, _ = step_forward(**arguments)
+    return h, c
+
+
+def draw_step_backward(rng, B, D, H):
+    gradients = {name: normal(rng, B, H) for name in ("dout", "dh_next", "dc_next")}
+    return gradients | draw_step(rng, B, D, H)
+
+
+def step_loss(dout, dh_next, dc_next, **arguments):
+    """A loss whose gradients with respect to h and c are the ones given."""
+    h, c, _ = step_forward(**arguments)
+    return (dout * h).sum() + (dh_next * h).sum() + (dc_next * c).sum()
+
+
+def package_step_backward(dout, dh_next, dc_next, **arguments):
+    _, _, cache = step_forward(**arguments)
+    dinputs, (dh_prev, dc_prev), grads = lstm_backward(dout[None], (dh_next, dc_next), cache)
+    return dinputs[0], dh_prev, dc_prev, grads["weight_ih"], grads["weight_hh"], grads["bias"]
+
+
+GATES = "z_i", "z_f", "z_g", "z_o"
+
+
+def draw_gates(rng, B, H):
+    return {name: normal(rng, B, H) for name in ("dh", "dc_next", *GATES, "c_prev")}
+
+
+def run_gates(z_i, z_f, z_g, z_o, c_prev):
+    """The package's layer on a window of one step whose inputs are the pre-activations: h, c and the cache."""
+    z = np.concatenate([z_i, z_f, z_g, z_o], axis=1)
+    H = c_prev.shape[1]
+    return step_forward(z, np.zeros_like(c_prev), c_prev, np.eye(4 * H), np.zeros((4 * H, H)), np.zeros(4 * H))
+
+
+def gates_loss(dh, dc_next, **arguments):
+    h, c, _ = run_gates(**arguments)
+    return (dh * h).sum() + (dc_next * c).sum()
+
+
+def gates_answer(backward, dh, dc_next, **arguments):
+    _, _, cache = run_gates(**arguments)
+    dz, (_, dc_prev), _ = backward(dh[None], (np.zeros_like(dh), dc_next), cache)
+    return *np.split(dz[0], 4, axis=1), dc_prev
+
+
+def package_gates_backward(**arguments):
+    return gates_answer(lstm_backward, **arguments)
+
+
+def wrong_order(order, backward):
+    """Gates cut from z, and in the backward step joined to dz, in the order of other libraries and texts."""
+    edits = {}
+    for k, gate in enumerate("ifgo"):
+        if gate != order[k]:
+            n = order.index(gate)
+            function = "np.tanh" if gate == "g" else "sigmoid"
+            old, new = (f"{gate} = {function}(z[:, {place} * H : {place + 1} * H])" for place in (k, n))
+            edits[old] = new
+    if backward:
+        joined = ", ".join(f"dz_{gate}" for gate in order)
+        edits["np.concatenate([dz_i, dz_f, dz_g, dz_o], axis=1)"] = f"np.concatenate([{joined}], axis=1)"
+    swapped = "; input and forget gate are swapped" if order == "figo" else ""
+    return Mistake(edits, f"the gates are taken in the order {', '.join(order)}, but z holds i, f, g, o{swapped}")
+
+
+ORDERS = "ifog", "igfo", "figo", "fiog"
+SLOPES = "dz_i = di * i * (1 - i)", "dz_f = df * f * (1 - f)", "dz_o = do * o * (1 - o)"
+DC = "dc = dc_next + dh * o * (1 - tanh_c**2)"
+
+
+def sigmoid_slopes(old, new, words):
+    """A mistake in the slope of the sigmoid: for each of i, f and o alone, then for all three."""
+    each = {s: {line: line.replace(old.format(s=s), new.format(s=s))} for line, s in zip(SLOPES, "ifo", strict=True)}
+    return (
+        *(Mistake(edits, words.format(s=s)) for s, edits in each.items()),
+        Mistake({k: v for edits in each.values() for k, v in edits.items()}, words.format(s="s") + ", for s = i, f, o"),
+    )
+
+
+GATE_MISTAKES = (  # what spoils one result comes before what spoils several
+    Mistake({"do = dh * tanh_c": "do = dh * c"}, "dz_o has c_t where tanh(c_t) belongs: h_t = o * tanh(c_t)"),
+    Mistake(
+        {"do = dh * tanh_c": "do = dc_next * tanh_c"},
+        "dz_o starts from dc: the output gate has no part in c_t, it starts from dh",
+    ),
+    Mistake({"do = dh * tanh_c": "do = dh"}, "dz_o lacks the factor tanh(c_t): h_t = o * tanh(c_t)"),
+    Mistake({"di = dc * g": "di = dc * i"}, "dz_i has i where g belongs: in i * g the factor of i is g"),
+    Mistake({"di = dc * g": "di = dc"}, "dz_i lacks the factor g: c_t = f * c_{t-1} + i * g"),
+    Mistake({"dg = dc * i": "dg = dc * g"}, "dz_g has g where i belongs: in i * g the factor of g is i"),
+    Mistake({"dg = dc * i": "dg = dc"}, "dz_g lacks the factor i: c_t = f * c_{t-1} + i * g"),
+    Mistake(
+        {"di = dc * g": "di = dc * i", "dg = dc * i": "dg = dc * g"}, "i and g are swapped: di = dc * g, dg = dc * i"
+    ),
+    Mistake({"df = dc * c_prev": "df = dc * c"}, "dz_f uses c_t, this step's cell: the forget gate multiplies c_{t-1}"),
+    Mistake({"df = dc * c_prev": "df = dc * f"}, "dz_f has f where c_{t-1} belongs: the factor of f is c_{t-1}"),
+    Mistake({"df = dc * c_prev": "df = dc"}, "dz_f lacks the factor c_{t-1}: c_t = f * c_{t-1} + i * g"),
+    Mistake(
+        {"dc_prev = dc * f": "dc_prev = dc_next * f"}, "dc_prev uses the dc that came in, without the part from h_t"
+    ),
+    Mistake({"dc_prev = dc * f": "dc_prev = dc"}, "dc_prev lacks the forget gate: c_t = f * c_{t-1} + i * g"),
+    Mistake({"dc_prev = dc * f": "dc_prev = dc * i"}, "dc_prev has the input gate where the forget gate belongs"),
+    Mistake({"(1 - g**2)": "g * (1 - g)"}, "g is a tanh: its slope is 1 - g^2, g * (1 - g) is the sigmoid's"),
+    Mistake({"(1 - g**2)": "(1 - g)"}, "1 - g is not the slope of tanh: 1 - g^2"),
+    Mistake({"dz_g = dg * (1 - g**2)": "dz_g = dg"}, "the slope of tanh is missing: * (1 - g^2)"),
+    *sigmoid_slopes(" * {s} * (1 - {s})", "", "the slope of the sigmoid is missing: * {s} * (1 - {s})"),
+    *sigmoid_slopes("{s} * (1 - {s})", "(1 - {s})", "1 - {s} alone is not the slope of the sigmoid: {s} * (1 - {s})"),
+    *sigmoid_slopes(
+        "{s} * (1 - {s})", "(1 - {s}**2)", "{s} is a sigmoid: its slope is {s} * (1 - {s}), 1 - {s}^2 is tanh's"
+    ),
+    Mistake(
+        {line: line[: line.index(" * ")] for line in (*SLOPES, "dz_g = dg * (1 - g**2)")},
+        "these are the gradients of the gates i, f, g, o themselves; go on through sigmoid and tanh to z",
+    ),
+    Mistake(
+        {
+            "di = dc * g": "di = dc_next * g",
+            "df = dc * c_prev": "df = dc_next * c_prev",
+            "dg = dc * i": "dg = dc_next * i",
+        },
+        "the gates use the dc that came in, without the part from h_t: finish dc first",
+    ),
+    Mistake(
+        {DC: "dc = dh * o * (1 - tanh_c**2)"}, "dc from the next step is forgotten: c_t also feeds c_{t+1}, add it"
+    ),
+    Mistake(
+        {DC: "dc = dc_next"}, "dc is only what came from the next step; c_t also feeds h_t: + dh * o * (1 - tanh(c)^2)"
+    ),
+    Mistake({DC: "dc = dc_next - dh * o * (1 - tanh_c**2)"}, "a sign is wrong in dc: both of its parts are added"),
+    Mistake(
+        {"(1 - tanh_c**2)": "(1 - tanh_c)"},
+        "dc has 1 - tanh(c): the slope of tanh is 1 - tanh(c)^2, the square is missing",
+    ),
+    Mistake({"(1 - tanh_c**2)": "(1 - c**2)"}, "dc has 1 - c^2: the slope of tanh at c is 1 - tanh(c)^2"),
+    Mistake({DC: "dc = dc_next + dh * o"}, "dc lacks the slope of tanh, 1 - tanh(c)^2: h_t = o * tanh(c_t)"),
+    Mistake(
+        {DC: "dc = dc_next + dh * (1 - tanh_c**2)"}, "dc lacks the output gate: h_t = o * tanh(c_t), so o multiplies dh"
+    ),
+    Mistake({DC: "dc = dc_next + dh * f * (1 - tanh_c**2)"}, "dc has the forget gate where the output gate belongs"),
+)
+
+EXERCISES = (
+    Exercise(
+        solutions.lstm_step_forward,
+        {"B": (2, 4), "D": (2, 6), "H": (2, 5)},
+        draw_step,
+        package_step,
+        {"h": "(B, H)", "c": "(B, H)"},
+        mistakes=(
+            *(wrong_order(order, backward=False) for order in ORDERS),
+            Mistake({"h = o * np.tanh(c)": "h = o * c"}, "the tanh of the cell is missing: h = o * tanh(c)"),
+            Mistake({"h = o * np.tanh(c)": "h = np.tanh(o * c)"}, "the output gate goes outside: h = o * tanh(c)"),
+            Mistake(
+                {"h = o * np.tanh(c)": "h = o * sigmoid(c)"}, "the cell goes through tanh, not sigmoid: h = o * tanh(c)"
+            ),
+            Mistake({"h = o * np.tanh(c)": "h = np.tanh(c)"}, "the output gate is missing: h = o * tanh(c)"),
+            Mistake(
+                {"h = o * np.tanh(c)": "h = o * np.tanh(c_prev)"},
+                "the old cell is read: h_t = o * tanh(c_t), after the update",
+            ),
+            Mistake({"g = np.tanh(": "g = sigmoid("}, "g is a tanh, not a sigmoid: it must be able to lower the cell"),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = c_prev + i * g"}, "the forget gate is missing: c = f * c_prev + i * g"
+            ),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = f * c_prev + g"}, "the input gate is missing: c = f * c_prev + i * g"
+            ),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = f * h_prev + i * g"},
+                "h_{t-1} where c_{t-1} belongs: c = f * c_prev + i * g",
+            ),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = f * c_prev + (1 - f) * g"},
+                "1 - f where i belongs: this cell has an input gate of its own",
+            ),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = np.tanh(f * c_prev + i * g)"},
+                "the cell is squashed: the tanh is only on the way to h",
+            ),
+            Mistake({"return h, c": "return c, h"}, "the two results are returned the wrong way round: h, then c"),
+            Mistake({" + bias": ""}, "the bias is missing in z"),
+            Mistake({" + h_prev @ weight_hh.T": ""}, "the recurrent term is missing in z: + h_prev @ weight_hh.T"),
+            Mistake(
+                {"h_prev @ weight_hh.T": "c_prev @ weight_hh.T"}, "the gates read c_{t-1}: W_hh multiplies h_{t-1}"
+            ),
+        ),
+    ),
+    Exercise(
+        solutions.lstm_gates_backward,
+        {"B": (2, 4), "H": (2, 5)},
+        draw_gates,
+        package_gates_backward,
+        {name: "(B, H)" for name in ("dz_i", "dz_f", "dz_g", "dz_o", "dc_prev")},
+        loss=gates_loss,
+        gradients={"d" + name: name for name in (*GATES, "c_prev")},
+        mistakes=(
+            *GATE_MISTAKES,
+            Mistake({"g = np.tanh(z_g)": "g = sigmoid(z_g)"}, "g is a tanh, not a sigmoid"),
+        ),
+    ),
+    Exercise(
+        solutions.lstm_step_backward,
+        {"B": (2, 4), "D": (2, 6), "H": (2, 5)},
+        draw_step_backward,
+        package_step_backward,
+        {
+            "dx": "(B, D)",
+            "dh_prev": "(B, H)",
+            "dc_prev": "(B, H)",
+            "dweight_ih": "(4H, D)",
+            "dweight_hh": "(4H, H)",
+            "dbias": "(4H,)",
+        },
+        loss=step_loss,
+        gradients={"d" + name: name for name in ("x", "h_prev", "c_prev", "weight_ih", "weight_hh", "bias")},
+        mistakes=(
+            Mistake(
+                {"dh = dout + dh_next": "dh = dout"},
+                "dh of the next step is forgotten: h_t also feeds the gates of step t + 1, add it",
+            ),
+            Mistake(
+                {"dh = dout + dh_next": "dh = dh_next"}, "dout is forgotten: h_t also feeds the layer above, add it"
+            ),
+            *(wrong_order(order, backward=True) for order in ORDERS),
+            *(
+                Mistake(
+                    {"[dz_i, dz_f, dz_g, dz_o]": f"[{', '.join(f'dz_{gate}' for gate in order)}]"},
+                    f"dz is joined in the order {', '.join(order)}, but the rows of W hold i, f, g, o",
+                )
+                for order in ORDERS
+            ),
+            Mistake(
+                {"dz.T @ h_prev": "dz.T @ (o * tanh_c)"}, "uses h_t, this step's own output: z_t was made with h_{t-1}"
+            ),
+            Mistake({"dz.T @ h_prev": "dz.T @ c_prev"}, "uses c_{t-1}: z_t was made with h_{t-1}"),
+            Mistake(
+                {"dh_prev = dz @ weight_hh": "dh_prev = dz @ weight_hh + dh_next"},
+                "dh of the next step is added again: it is in dh already",
+            ),
+            Mistake(
+                {"dh_prev = dz @ weight_hh": "dh_prev = dh @ weight_hh[:H]"},
+                "starts from dh: the road to h_{t-1} goes through dz, all four gates",
+            ),
+            Mistake({"dz.sum(axis=0)": "dz.mean(axis=0)"}, "a mean over the batch where the sum is meant"),
+            *GATE_MISTAKES,
+        ),
+    ),
+)

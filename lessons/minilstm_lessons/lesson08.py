@@ -1,3 +1,296 @@
-"""Lesson 8: its exercises."""
+"""Lesson 8, training for real: its exercises."""
 
-EXERCISES = ()
+import numpy as np
+
+from minilstm.config import Config
+from minilstm.corpus import num_windows, streams, window
+from minilstm.evaluate import perplexity
+from minilstm.model import init_params
+from minilstm.optim import clip_by_global_norm, learning_rate_at, sgd
+from minilstm.train import initial_checkpoint, train_step
+from minilstm_lessons.exercise import Exercise, Mistake
+from minilstm_lessons.solutions import lesson08 as solutions
+
+
+def draw_schedule(rng, M, E):
+    return {
+        "learning_rate": float(rng.uniform(0.5, 2)),
+        "lr_decay": float(rng.uniform(0.4, 0.9)),
+        "max_epoch": M,
+        "num_epochs": E,
+    }
+
+
+def package_schedule(learning_rate, lr_decay, max_epoch, num_epochs):
+    config = Config(learning_rate=learning_rate, lr_decay=lr_decay, max_epoch=max_epoch)
+    return np.array([learning_rate_at(config, epoch) for epoch in range(num_epochs)])
+
+
+def draw_step(rng, D, H):
+    """Weights and gradients; in about every other draw the norm is small enough to be left alone."""
+    shapes = {"weight": (H, D), "bias": (H,)}
+    grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+    return {
+        "params": {name: rng.standard_normal(shape) for name, shape in shapes.items()},
+        "grads": grads,
+        "learning_rate": float(rng.uniform(0.2, 0.9)),
+        "max_grad_norm": float(norm * rng.choice([0.4, 1.7])),
+    }
+
+
+def package_step(params, grads, learning_rate, max_grad_norm):
+    grads, norm = clip_by_global_norm(grads, max_grad_norm)
+    sgd(params, grads, learning_rate)
+    return params["weight"], params["bias"], norm
+
+
+def draw_epoch(rng, T, B, H, K):
+    """A tiny model and K windows of text, with words left over; the norm is clipped at some steps, not at all."""
+    V = 11
+    config = Config(
+        hidden_size=H, num_steps=T, batch_size=B, max_grad_norm=0.8, init_scale=0.5, keep_prob=1.0, dtype="float64",
+        seed=int(rng.integers(1000)),
+    )  # fmt: skip
+    batch_len = K * T + 1 + int(rng.integers(1, T))
+    ids = np.minimum(rng.integers(V, size=batch_len * B), rng.integers(V, size=batch_len * B))
+    return {
+        "params": init_params(config, V, np),
+        "config": config,
+        "data": streams(ids, B),
+        "learning_rate": float(rng.uniform(0.4, 0.9)),
+    }
+
+
+def package_epoch(params, config, data, learning_rate):
+    """The package's own training step, on a run before its first step."""
+    checkpoint = initial_checkpoint(config, [str(id) for id in range(len(params["decoder.bias"]))], np)
+    checkpoint.params.update(params)
+    windows = [window(data, k, config.num_steps) for k in range(num_windows(len(data), config.num_steps))]
+    costs = [train_step(checkpoint, inputs, targets, learning_rate, np)[0] for inputs, targets in windows]
+    return np.array(costs), perplexity(sum(costs), len(costs) * config.num_steps)
+
+
+CARRIED = "cost, grads, state = cost_and_gradients(params, config, inputs, targets, state)"
+CLIP = "grads, _ = clip_by_global_norm(grads, config.max_grad_norm)"
+STEPS = "steps = len(costs) * config.num_steps"
+
+EXERCISES = (
+    Exercise(
+        solutions.learning_rate_schedule,
+        {"M": (2, 4), "E": (7, 12)},
+        draw_schedule,
+        package_schedule,
+        {"rates": "(E,)"},
+        mistakes=(
+            Mistake(
+                {"epochs + 1 - max_epoch": "epochs - max_epoch"},
+                "one epoch too many at the initial rate: max_epoch of them, so epoch number max_epoch, counted from 0, "
+                "is decayed once",
+            ),
+            Mistake(
+                {"epochs + 1 - max_epoch": "epochs + 2 - max_epoch"},
+                "one epoch too few at the initial rate: max_epoch of them",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "epochs + 1 - max_epoch"},
+                "the rate begins above its initial value, because the exponent is negative before max_epoch: take "
+                "max(..., 0)",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "epochs - max_epoch"},
+                "the rate begins above its initial value, because the exponent is negative before max_epoch: take "
+                "max(..., 0)",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "epochs"},
+                "decays from the first epoch on: the first max_epoch epochs keep the initial rate",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "(epochs + 1 > max_epoch)"},
+                "decays once and then stays: each epoch after max_epoch multiplies by lr_decay again",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "(epochs + 1 >= max_epoch)"},
+                "decays once and then stays: each epoch after max_epoch multiplies by lr_decay again",
+            ),
+            Mistake(
+                {"lr_decay**decays": "lr_decay * decays"},
+                "multiplied by the number of decays where the power is meant: lr_decay ** decays",
+            ),
+            Mistake(
+                {"learning_rate * lr_decay**decays": "learning_rate * (1 - lr_decay) ** decays"},
+                "lr_decay is the factor itself, not what is taken away",
+            ),
+            Mistake(
+                {"learning_rate * lr_decay**decays": "learning_rate / lr_decay**decays"},
+                "the rate grows: multiply by lr_decay ** decays, which is below 1",
+            ),
+            Mistake({"learning_rate * lr_decay**decays": "lr_decay**decays"}, "the factor learning_rate is missing"),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "0 * epochs"},
+                "the rate never falls: each epoch after max_epoch multiplies by lr_decay",
+            ),
+            Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "np.minimum(epochs + 1, max_epoch)"},
+                "decays in the first max_epoch epochs and keeps the rate afterwards: it is the other way round",
+            ),
+        ),
+    ),
+    Exercise(
+        solutions.clipped_sgd_step,
+        {"D": (2, 5), "H": (3, 6)},
+        draw_step,
+        package_step,
+        {"weight": "(H, D)", "bias": "(H,)", "norm": ""},
+        mistakes=(
+            Mistake(
+                {"params[name] - step": "params[name] + step"},
+                "the step goes uphill: the gradient points to a larger cost, subtract it",
+            ),
+            Mistake(
+                {"squares = sum((grad**2).sum() for grad in grads.values())": 'squares = (grads["weight"] ** 2).sum()'},
+                "the norm is that of the weight's gradient alone: sum the squares over all gradients",
+            ),
+            Mistake({"norm = np.sqrt(squares)": "norm = squares"}, "the norm is squared: the square root is missing"),
+            Mistake(
+                {
+                    "squares = sum((grad**2).sum() for grad in grads.values())": "squares = sum(np.sqrt("
+                    "(grad**2).sum()) for grad in grads.values()) ** 2"
+                },
+                "norms were added: add the squares of all gradients, and take one root at the end",
+            ),
+            Mistake(
+                {"max(norm, max_grad_norm)": "norm"},
+                "small gradients were scaled up: divide by max(norm, max_grad_norm), so that they are left alone",
+            ),
+            Mistake(
+                {"max_grad_norm / max(norm, max_grad_norm)": "1.0"},
+                "never clipped: where the norm is above max_grad_norm, scale the gradients down",
+            ),
+            Mistake(
+                {"max_grad_norm / max(norm, max_grad_norm)": "min(norm, max_grad_norm) / norm ** 2"},
+                "divided by the norm twice: the scale is max_grad_norm / max(norm, max_grad_norm)",
+            ),
+            Mistake(
+                {"max_grad_norm / max(norm, max_grad_norm)": "max(norm, max_grad_norm) / max_grad_norm"},
+                "the scale is upside down, so that large gradients grow: max_grad_norm / max(norm, max_grad_norm)",
+            ),
+            Mistake(
+                {"max_grad_norm / max(norm, max_grad_norm)": "max_grad_norm / min(norm, max_grad_norm)"},
+                "min where max is meant: the small gradients are scaled up and the large ones are left alone",
+            ),
+            Mistake(
+                {"max_grad_norm / max(norm,": "max_grad_norm / max(learning_rate * norm,"},
+                "the step was clipped, learning rate and all: clip the gradient first, then multiply by the rate",
+            ),
+            Mistake(
+                {
+                    "step = learning_rate * scale * grads[name]": "own = np.sqrt((grads[name] ** 2).sum()); step = "
+                    "learning_rate * grads[name] * max_grad_norm / max(own, max_grad_norm)"
+                },
+                "each gradient was clipped by its own norm, which turns the step: one scale, from the global norm",
+            ),
+            Mistake(
+                {
+                    "step = learning_rate * scale * grads[name]": "step = learning_rate * np.clip(grads[name], "
+                    "-max_grad_norm, max_grad_norm)"
+                },
+                "each element was clipped, which turns the step: multiply all gradients by one scale",
+            ),
+            Mistake(
+                {"step = learning_rate * scale * grads[name]": "step = scale * grads[name]"},
+                "the learning rate is missing",
+            ),
+            Mistake(
+                {'return new["weight"], new["bias"], norm': 'return new["weight"], new["bias"], scale * norm'},
+                "this is the norm after clipping: return the one before, which shows how often clipping acts",
+            ),
+        ),
+    ),
+    Exercise(
+        solutions.train_one_epoch,
+        {"T": (3, 5), "B": (2, 4), "H": (3, 6), "K": (5, 8)},
+        draw_epoch,
+        package_epoch,
+        {"costs": "(K,)", "perplexity": ""},
+        mistakes=(
+            Mistake(
+                {CARRIED: CARRIED.replace("state = ", "_ = ")},
+                "every window starts from the zero state: keep the state that cost_and_gradients returns and hand it "
+                "to the next window",
+            ),
+            Mistake(
+                {CLIP: "pass"},
+                "the gradients are not clipped, or only after the update: clip_by_global_norm comes between backward "
+                "and update",
+            ),
+            Mistake(
+                {"sgd(params, grads, learning_rate)": "pass"},
+                "the weights never change: apply the gradients with sgd after each window",
+            ),
+            Mistake(
+                {"sgd(params, grads, learning_rate)": "sgd(params, grads, -learning_rate)"},
+                "the costs rise: the update has the wrong sign",
+            ),
+            Mistake(
+                {"sgd(params, grads, learning_rate)": "sgd(params, grads, config.learning_rate)"},
+                "updates with config.learning_rate, the initial one: use the rate of this epoch, learning_rate",
+            ),
+            Mistake(
+                {CARRIED: CARRIED.replace("inputs, targets,", "inputs, inputs,")},
+                "the model is asked to predict the word it has just read: pass the targets",
+            ),
+            Mistake(
+                {CARRIED: CARRIED.replace("inputs, targets,", "targets, inputs,")},
+                "inputs and targets are in each other's place, so the model reads backwards",
+            ),
+            Mistake(
+                {
+                    "for k in range(num_windows(len(data), config.num_steps)):": "for k in "
+                    "reversed(range(num_windows(len(data), config.num_steps))):"
+                },
+                "the windows come in the wrong order: the state fits only the window that follows",
+            ),
+            Mistake(
+                {
+                    "for k in range(num_windows(len(data), config.num_steps)):": "for k in "
+                    "np.random.default_rng(0).permutation(num_windows(len(data), config.num_steps)):"
+                },
+                "the windows were shuffled: the state fits only the window that follows",
+            ),
+            Mistake(
+                {
+                    "window(data, k, config.num_steps)": "(data[k : k + config.num_steps], "
+                    "data[k + 1 : k + 1 + config.num_steps])"
+                },
+                "the windows overlap: window k begins at step k T, as window(data, k, num_steps) cuts it",
+            ),
+            Mistake(
+                {STEPS: "steps = len(costs)"},
+                "the cost of a window is summed over its T steps: divide by K T steps, not by K windows",
+            ),
+            Mistake(
+                {STEPS: STEPS + " * data.shape[1]"},
+                "divided by B too many: a window's cost is already the mean over the batch",
+            ),
+            Mistake({STEPS: "steps = 1"}, "exp of the sum of all costs: divide by the K T steps first"),
+            Mistake(
+                {STEPS: "steps = len(data) - 1"},
+                "divided by all steps of the streams: those that fill no whole window were not trained on",
+            ),
+            Mistake(
+                {"perplexity(sum(costs), steps)": "sum(costs) / steps"},
+                "this is the mean cost of a step: exp of it is missing, as perplexity(cost, steps) takes it",
+            ),
+            Mistake(
+                {"perplexity(sum(costs), steps)": "np.exp(np.array(costs) / config.num_steps).mean()"},
+                "the windows' perplexities were averaged: average the costs, then take exp",
+            ),
+            Mistake(
+                {"perplexity(sum(costs), steps)": "perplexity(costs[-1], config.num_steps)"},
+                "this is the last window's perplexity: the epoch's is over all windows",
+            ),
+        ),
+    ),
+)

@@ -9,12 +9,11 @@ steps in reverse (BPTT), carrying dh and dc from step t to step t - 1:
     dh_t = dout_t + W_hh^T dz_{t+1}              dz_t, dc_{t-1} from dh_t and dc_t: see kernels.py
     dW_ih = sum_t dz_t x_t^T      dW_hh = sum_t dz_t h_{t-1}^T      db = sum_t dz_t      dx_t = W_ih^T dz_t
 
-Two products need no loop: W_ih x_t of all steps is one GEMM before it, and each sum over t one GEMM after it. The one
-in the loop multiplies the weights with columns, W_hh h as the equation has it: a BLAS rearranges the big matrix for
-each small product anew, and does so faster for columns than for rows, h W_hh^T.
+Two products need no loop: W_ih x_t of all steps is one GEMM before it, and each sum over t one GEMM after it. The ones
+in the loop, of a few rows with a big matrix, go through `row_product`.
 """
 
-from minilstm.device import array_module
+from minilstm.device import array_module, on_gpu
 from minilstm.kernels import gates_backward, gates_forward
 
 
@@ -56,12 +55,12 @@ def lstm_forward(inputs, state, params, forget_bias=0.0):
     tanh_cell = xp.empty((T, B, H), dtype=inputs.dtype)
     hidden[0], cell[0] = state
 
-    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): z, then in place i, f, g, o
+    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): in place i, f, g, o
     gates += params["bias"]
     gates = gates.reshape(T, B, 4 * H)
     for t in range(T):
-        gates[t] += (params["weight_hh"] @ hidden[t].T).T  # (4H, H) @ (H, B): faster this way round, see above
-        gates_forward(gates[t], cell[t], cell[t + 1], tanh_cell[t], hidden[t + 1], forget_bias)
+        recurrent = row_product(hidden[t], params["weight_hh"].T)  # (B, 4H)
+        gates_forward(gates[t], recurrent, cell[t], cell[t + 1], tanh_cell[t], hidden[t + 1], forget_bias)
 
     return hidden[1:], (hidden[T], cell[T]), (inputs, params, gates, hidden, cell, tanh_cell)
 
@@ -93,12 +92,11 @@ def lstm_backward(doutputs, dstate, cache):
     dgates = xp.empty((T, B, 4 * H), dtype=inputs.dtype)  # dgates[t] is dz_t
     if dstate is None:
         dstate = xp.zeros((B, H), dtype=inputs.dtype), xp.zeros((B, H), dtype=inputs.dtype)
-    dhidden, dcell = dstate
+    drecurrent, dcell = dstate
 
     for t in reversed(range(T)):
-        dhidden = dhidden + doutputs[t]  # h_t feeds step t + 1 and the layer above
-        dcell = gates_backward(dhidden, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
-        dhidden = (params["weight_hh"].T @ dgates[t].T).T  # (H, 4H) @ (4H, B)
+        dcell = gates_backward(doutputs[t], drecurrent, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
+        drecurrent = row_product(dgates[t], params["weight_hh"])  # (B, H)
     dgates = dgates.reshape(T * B, 4 * H)
     grads = {
         "weight_ih": dgates.T @ inputs.reshape(T * B, D),
@@ -107,4 +105,13 @@ def lstm_backward(doutputs, dstate, cache):
     }
     dinputs = (dgates @ params["weight_ih"]).reshape(T, B, D)
 
-    return dinputs, (dhidden, dcell), grads
+    return dinputs, (drecurrent, dcell), grads
+
+
+def row_product(rows, matrix):
+    """rows (B, K) @ matrix (K, M), a few rows with a big matrix.
+
+    On a CPU the rows go in as columns: a BLAS rearranges the big matrix for each small product anew, and does so faster
+    for columns than for rows.
+    """
+    return rows @ matrix if on_gpu(rows) else (matrix.T @ rows.T).T

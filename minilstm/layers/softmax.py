@@ -13,6 +13,7 @@ Half precision is widened to float32 from the logits to the cost and back.
 """
 
 from minilstm.device import array_module
+from minilstm.kernels import exp_rows, softmax_gradient
 
 
 def logits_forward(hidden, params):
@@ -52,16 +53,12 @@ def softmax_forward(hidden, targets, params, weights=None):
     """
     xp = array_module(hidden)
     T, B, H = hidden.shape
-    rows = xp.arange(T * B)
     hidden = hidden.reshape(T * B, H)
     targets = targets.reshape(T * B)
     p = logits_forward(hidden, params)  # (N, V): the logits; in place exp(logits - max), p up to a factor of each row
     weights = xp.ones(T * B, dtype=p.dtype) if weights is None else weights.reshape(T * B).astype(p.dtype)
 
-    p -= p.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
-    target_logits = p[rows, targets]  # (N,)
-    xp.exp(p, out=p)
-    total = p @ xp.ones(p.shape[1], dtype=p.dtype)  # (N,): a sum as a product, so that every core adds
+    total, target_logits = exp_rows(p, targets)  # (N,): p_target = exp(target_logit) / total
     cost = (weights * (xp.log(total) - target_logits)).sum() / B
 
     return cost, (hidden, targets, params, weights, p, total, (T, B, H))
@@ -84,9 +81,7 @@ def softmax_backward(cache):
     hidden, targets, params, weights, p, total, (T, B, H) = cache
     xp = array_module(hidden)
 
-    weights = weights / B  # (N,)
-    p *= (weights / total)[:, None]  # (N, V): p * weight / B, and with the next line the gradient of the logits
-    p[xp.arange(T * B), targets] -= weights
+    softmax_gradient(p, total, targets, weights / B)  # (N, V): in place of p, the gradient of the logits
     dlogits = p.astype(hidden.dtype, copy=False)
     grads = {"weight": dlogits.T @ hidden, "bias": xp.ones(T * B, dtype=dlogits.dtype) @ dlogits}
     dhidden = (dlogits @ params["weight"]).reshape(T, B, H)

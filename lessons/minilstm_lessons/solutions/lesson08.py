@@ -1,1 +1,42 @@
 """Solutions of lesson 8."""
+
+import numpy as np
+
+from minilstm.corpus import num_windows, window
+from minilstm.evaluate import perplexity
+from minilstm.model import cost_and_gradients, zero_state
+from minilstm.optim import clip_by_global_norm, sgd
+
+
+def learning_rate_schedule(learning_rate, lr_decay, max_epoch, num_epochs):
+    """The learning rate of each epoch, (num_epochs,)."""
+    epochs = np.arange(num_epochs)  # counted from 0
+    decays = np.maximum(epochs + 1 - max_epoch, 0)  # how often the rate has been decayed
+    return learning_rate * lr_decay**decays
+
+
+def clipped_sgd_step(params, grads, learning_rate, max_grad_norm):
+    """One step of SGD with clipping by the global norm: the new weight and bias, and the norm before clipping."""
+    squares = sum((grad**2).sum() for grad in grads.values())
+    norm = np.sqrt(squares)
+    scale = max_grad_norm / max(norm, max_grad_norm)
+    new = {}
+    for name in params:
+        step = learning_rate * scale * grads[name]
+        new[name] = params[name] - step
+    return new["weight"], new["bias"], norm
+
+
+def train_one_epoch(params, config, data, learning_rate):
+    """Train on each window of the streams (batch_len, B) in turn: the windows' costs (K,), the epoch's perplexity."""
+    params = {name: param.copy() for name, param in params.items()}
+    state = zero_state(config, data.shape[1], np)
+    costs = []
+    for k in range(num_windows(len(data), config.num_steps)):
+        inputs, targets = window(data, k, config.num_steps)
+        cost, grads, state = cost_and_gradients(params, config, inputs, targets, state)
+        grads, _ = clip_by_global_norm(grads, config.max_grad_norm)
+        sgd(params, grads, learning_rate)
+        costs.append(cost)
+    steps = len(costs) * config.num_steps
+    return np.array(costs), perplexity(sum(costs), steps)

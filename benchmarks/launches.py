@@ -1,0 +1,119 @@
+"""What a training step launches on a GPU: how many kernels of which family, and how long they take.
+
+    python -m benchmarks.launches                    # needs a GPU and PyTorch, whose profiler sees every kernel
+
+Writes launches.json and launches.png. Beside the kernels' times stand those that the device's limits allow: the matrix
+products at the rate of a big one, and the bytes that must move at the rate of a big copy.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.machine import copy_rate, describe, gemm_rate, step_bytes, step_operations
+from benchmarks.workers import VOCAB_SIZE, minilstm_step, shape_of
+from minilstm.config import PRESETS
+from minilstm.device import select_device
+from minilstm.errors import UserError
+
+FAMILIES = {
+    "matrix products": r"gemm|gemv|cutlass|cublas|splitK|dot_kernel|sm90_|sm80_",
+    "gates": r"gates_(for|back)ward",
+    "softmax": r"exp_rows|softmax_gradient",
+    "dropout masks": r"dropout_mask",
+    "copies": r"Memcpy|Memset|copy",
+    "other": r"",
+}
+COLOURS = "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#BBBBBB"
+
+
+def measure(config, steps):
+    """Kernels and microseconds of one step by family, and the step's own time, which includes the gaps."""
+    from torch.profiler import ProfilerActivity, profile
+
+    step = minilstm_step(config, "train", "cuda")
+    for _ in range(5):
+        cost = step()
+    float(cost)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
+        for _ in range(steps):
+            cost = step()
+        float(cost)
+    events = [event for event in trace.events() if "cuda" in str(event.device_type).lower()]
+    counts, times = defaultdict(float), defaultdict(float)
+    for event in events:
+        family = next(name for name, pattern in FAMILIES.items() if re.search(pattern, event.name, re.IGNORECASE))
+        counts[family] += 1 / steps
+        times[family] += event.time_range.elapsed_us() / steps
+    whole = max(e.time_range.end for e in events) - min(e.time_range.start for e in events)
+    return {
+        "kernels": {family: round(counts[family], 1) for family in FAMILIES},
+        "microseconds": {family: times[family] for family in FAMILIES},
+        "step_microseconds": whole / steps,
+    }
+
+
+def draw(result, path):
+    """A stacked bar for each preset, in microseconds of a step, and the two limits as ticks."""
+    from matplotlib.figure import Figure
+
+    rows = result["rows"]
+    figure = Figure(figsize=(7.5, 1.2 + 0.9 * len(rows)), dpi=150, layout="constrained")
+    for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        left = 0.0
+        for (family, time), colour in zip(row["microseconds"].items(), COLOURS, strict=True):
+            axes.barh(row["preset"], time, left=left, color=colour, label=family)
+            left += time
+        axes.barh(row["preset"], max(0.0, row["step_microseconds"] - left), left=left, color="white",
+                  edgecolor="#555555", label="gaps")  # fmt: skip
+        for name, style in (("products at the GEMM rate", "-"), ("bytes at the copy rate", ":")):
+            axes.axvline(row["limits_microseconds"][name], color="black", linestyle=style, label=name)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("microseconds of a training step")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.launches", description=__doc__.split("\n")[0])
+    parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
+    parser.add_argument("--precision", choices=("full", "tf32"), default="full")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    args = parser.parse_args()
+    try:
+        select_device("cuda")
+    except UserError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+    result = {"machine": describe("cuda"), "precision": args.precision, "rows": []}
+    for preset in args.presets:
+        config = replace(PRESETS[preset], precision=args.precision)
+        row = {"preset": preset, **measure(config, args.steps)}
+        shape = shape_of(config, "train")
+        operations, moved = step_operations(config, VOCAB_SIZE, shape, True), step_bytes(config, VOCAB_SIZE, shape)
+        row["limits_microseconds"] = {
+            "products at the GEMM rate": 1e6 * operations / gemm_rate("cuda", config),
+            "bytes at the copy rate": 1e6 * moved / copy_rate("cuda"),
+        }
+        result["rows"].append(row)
+        print(f"{preset}: {row['step_microseconds']:.0f} us a step, {sum(row['kernels'].values()):.0f} kernels")
+        for family in FAMILIES:
+            print(f"  {family:20}{row['kernels'][family]:>8.0f} kernels{row['microseconds'][family]:>10.0f} us")
+        for name, time in row["limits_microseconds"].items():
+            print(f"  limit, {name}: {time:.0f} us, {time / row['step_microseconds']:.0%} of the step", flush=True)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "launches.json").write_text(json.dumps(result, indent=2) + "\n")
+    draw(result, out / "launches.png")
+    print(f"written: {out / 'launches'}.json and .png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

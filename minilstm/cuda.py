@@ -1,0 +1,51 @@
+"""Compiling and launching the CUDA kernels whose texts stand beside the NumPy lines that they replace."""
+
+import re
+from functools import cache
+
+from minilstm.device import array_module
+
+THREADS = 256  # of a block: a power of two, for block_reduce in kernels.py
+TYPES = {
+    "float64": "typedef double real, wide;",
+    "float32": "typedef float real, wide;",
+    "float16": "#include <cuda_fp16.h>\ntypedef __half real;\ntypedef float wide;",
+}
+
+
+def launch(text, blocks, arrays, numbers):
+    """Launch a kernel: `blocks` blocks of THREADS threads each.
+
+    Parameters
+    ----------
+    text : str
+        C, with one function for the launch; in it `real` is the dtype of the first array.
+    blocks : int
+    arrays, numbers : sequence
+        The function's arguments, the arrays first; a NumPy number has the C type of its dtype.
+
+    Raises
+    ------
+    ValueError
+        If an array has gaps: a kernel counts on elements lying side by side.
+    """
+    if not all(array.flags.c_contiguous for array in arrays):
+        raise ValueError(f"{name_of(text)}: an array is not contiguous")
+    kernel = compiled(array_module(arrays[0]), text, arrays[0].dtype.name)
+    kernel((blocks,), (THREADS,), (*arrays, *numbers))
+
+
+def name_of(text):
+    """The name of the function that is launched."""
+    return re.search(r"__global__ void (\w+)", text)[1]
+
+
+def source(text, dtype):
+    """A kernel's text with what `real` and `wide` mean for arrays of one dtype."""
+    return TYPES[dtype] + text
+
+
+@cache
+def compiled(cupy, text, dtype):
+    """The kernel, compiled when it is first used."""
+    return cupy.RawModule(code=source(text, dtype)).get_function(name_of(text))
