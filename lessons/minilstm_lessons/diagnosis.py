@@ -1,56 +1,121 @@
 """Why a result is wrong: the usual mistakes, run and compared, and what can be told without knowing the mistake."""
 
+import ast
 import copy
 import itertools
 import math
+from contextlib import suppress
 
 import numpy as np
 
 from minilstm_lessons.exercise import BOUND, ERRORS, as_tuple, count, relative_error, with_mistakes
+from minilstm_lessons.slips import slips
 
 
 def diagnose(exercise, cases, given):
     """Say what is wrong with each wrong result, and why as far as it can be told."""
     wrong = [name for name in exercise.results if worst(name, cases, given) > BOUND]
-    singles = [(mistake,) for mistake in exercise.mistakes]
-    pairs = itertools.combinations(exercise.mistakes, 2)
-    suspects = []  # mistakes, and the results that they explain
-    for edits in itertools.chain(singles, pairs):
-        explained = explained_by(edits, exercise, cases, given)
+    suspects = []  # mistakes in words, and the results that they explain
+    for function, words, usual in guesses(exercise, cases[0]):
+        explained = explained_by(function, exercise, cases, given)
+        if not usual:
+            words = in_general(exercise, cases, given, explained) + words
         if len(explained) == len(exercise.results):  # every result, those that are right too
-            return blame(edits, wrong)
-        suspects.append((edits, explained))
-    words, unexplained = [], wrong
-    for edits, explained in suspects:
+            return blame(words, wrong)
+        if any(explained.values()):
+            suspects.append((words, explained))
+    phrases, unexplained = [], wrong
+    for words, explained in suspects:
         names = [name for name in unexplained if explained.get(name)]
         if names:
-            words.append(blame(edits, names))
+            phrases.append(blame(words, names))
             unexplained = [name for name in unexplained if name not in names]
-    words += [f"{name}: {describe_difference(name, exercise, cases, given)}" for name in unexplained]
-    return "; ".join(words)
+    phrases += [f"{name}: {describe_difference(name, exercise, cases, given)}" for name in unexplained]
+    return "; ".join(phrases)
 
 
-def blame(edits, names):
-    """Results, and the mistakes that explain them, in words."""
-    return f"{' and '.join(names)}: {'; and '.join(mistake.words for mistake in edits)}"
+def diagnose_shape(exercise, case, results):
+    """The mistake that gives these results, of a wrong shape as they are: ": " and its words, or nothing."""
+    if not all(array.size for array in results.values()):
+        return ": it is empty"
+    for function, words, _ in guesses(exercise, case, pairs=False):
+        if len(explained_by(function, exercise, [case], [results])) == len(exercise.results):
+            return f": {words}"
+    return ""
 
 
-def explained_by(edits, exercise, cases, given):
-    """Those results that the solution with these mistakes in it gives too: name -> whether it is a wrong one."""
-    try:
-        function = with_mistakes(exercise.solution, edits)
-        guesses = []
-        for case in cases:
+STOPS = {  # part of an exception's message -> what it usually means
+    "could not be broadcast": "two shapes do not fit: was a sum taken over the wrong axis, without keepdims=True, or "
+    "is there a transpose too many or too few?",
+    "core dimension": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
+    "not aligned": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
+    "out of bounds": "an index is past the end: indices begin at 0 and end at size - 1",
+    "referenced before": "it is used before anything is in it: set it before the line, or before the loop",
+    "not associated with a value": "it is used before anything is in it: set it before the line, or before the loop",
+}
+
+
+def diagnose_stop(exercise, cases, given, error, line):
+    """The mistake that stops with this message in the last case, after the same results: "; " and its words.
+
+    Or what such a message usually means, or nothing.
+    """
+    with suppress(SyntaxError):
+        line = ast.unparse(ast.parse(line.strip()))
+    causes = []
+    for function, words, usual in guesses(exercise, cases[-1], pairs=False):
+        try:
+            function(*copy.deepcopy(cases[-1].arguments).values())
+        except ERRORS as other:
+            same = type(other) is type(error) and str(other) == str(error)
+            if same and len(explained_by(function, exercise, cases[:-1], given)) == len(exercise.results):
+                causes.append((usual or f"`{line}` instead" in words, words))
+    likely = [words for sure, words in causes if sure or len(causes) == 1]
+    if len(likely) == 1:
+        return "; " + likely[0]
+    return next(("; " + words for part, words in STOPS.items() if part in str(error)), "")
+
+
+def guesses(exercise, case, pairs=True):
+    """What a student may have written: a function, words, whether it is a usual mistake; last, two of them at once."""
+    for mistake in exercise.mistakes:
+        yield with_mistakes(exercise.solution, [mistake]), mistake.words, True
+    for function, words in slips(exercise.solution, copy.deepcopy([*case.arguments.values()])):
+        yield function, words, False
+    for two in itertools.combinations(exercise.mistakes, 2) if pairs else ():
+        with suppress(SyntaxError, ValueError):  # both change the same line
+            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), True
+
+
+def in_general(exercise, cases, given, explained):
+    """What can be said of the first result that a slip explains, where that is a sign or a factor."""
+    names = [name for name, wrong in explained.items() if wrong]
+    general = describe_difference(names[0], exercise, cases, given) if names else ""
+    return f"{general}; perhaps " if general.startswith("off by a factor") and "about" not in general else ""
+
+
+def blame(words, names):
+    """Results, and the mistake that explains them, in words."""
+    return f"{' and '.join(names)}: {words}"
+
+
+def explained_by(function, exercise, cases, given):
+    """Those results that this function gives too, in every case: name -> whether it is a wrong one."""
+    explained = dict.fromkeys(exercise.results, False)
+    for case, results in zip(cases, given, strict=True):
+        try:
             values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
-            guesses.append({n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)})
-    except ERRORS:
-        return {}
-    pairs = list(zip(given, guesses, strict=True))
-    return {
-        name: worst(name, cases, guesses) > BOUND
-        for name in exercise.results
-        if all(relative_error(results[name], guess[name]) <= BOUND for results, guess in pairs)
-    }
+            guess = {n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)}
+        except ERRORS:
+            return {}
+        for name in list(explained):
+            if guess[name].shape != results[name].shape or relative_error(results[name], guess[name]) > BOUND:
+                del explained[name]
+            elif guess[name].shape == case.expected[name].shape:
+                explained[name] |= relative_error(guess[name], case.expected[name]) > BOUND
+        if not explained:
+            break
+    return explained
 
 
 def describe_difference(name, exercise, cases, given):

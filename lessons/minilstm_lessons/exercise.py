@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 BOUND = 1e-7  # largest relative error of an answer that is right
-ERRORS = ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError
+ERRORS = ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError
 
 
 class Mistake(NamedTuple):

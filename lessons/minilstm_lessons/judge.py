@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilstm.gradcheck import central_difference
-from minilstm_lessons.diagnosis import diagnose
+from minilstm_lessons.diagnosis import diagnose, diagnose_shape, diagnose_stop
 from minilstm_lessons.exercise import BOUND, ERRORS, Case, as_tuple, count, relative_error
 
 ROUNDS = 5
@@ -67,7 +67,8 @@ def judge_cases(function, exercise, cases):
         except NotImplementedError:
             value = None
         except ERRORS as error:
-            return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}")
+            cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line_of(error))
+            return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}{cause}")
         verdict, results = read_results(value, exercise, case)
         if verdict:
             return verdict
@@ -102,7 +103,8 @@ def draw_case(exercise, rng):
             break
     arguments = exercise.draw(rng, **sizes)
     expected = as_tuple(exercise.answer(**copy.deepcopy(arguments)))
-    return Case(sizes, arguments, dict(zip(exercise.results, map(np.asarray, expected), strict=True)))
+    expected = {name: np.asarray(value, dtype=float) for name, value in zip(exercise.results, expected, strict=True)}
+    return Case(sizes, arguments, expected)
 
 
 def read_results(value, exercise, case):
@@ -120,22 +122,36 @@ def read_results(value, exercise, case):
         if value is None or value is Ellipsis:
             return Verdict("not written", f"{name}: {result} is not written yet"), None
         try:
-            array = np.asarray(value, dtype=float)
+            results[result] = np.asarray(value, dtype=float)
         except (TypeError, ValueError):
             return Verdict("wrong shape", f"{name}: {result} is a {type(value).__name__}, expected numbers"), None
+    for result, array in results.items():
         shape, letters = case.expected[result].shape, exercise.results[result]
         if array.shape != shape:
-            hint = ""
-            if array.shape == shape[::-1]:
-                hint = ": it is transposed"
-            elif array.size == math.prod(shape):
-                hint = ": the right number of elements, in another arrangement"
             expected = f"{letters} = {shape}" if letters else "one number"
+            hint = diagnose_shape(exercise, case, results) or describe_shape(array, shape)
             return Verdict(
                 "wrong shape", f"{name}: wrong shape: {result} is {array.shape}, expected {expected}{hint}"
             ), None
-        results[result] = array
     return None, results
+
+
+def describe_shape(array, shape):
+    """What can be told from a wrong shape alone: ": " and the words, or nothing."""
+    if array.shape == shape[::-1]:
+        return ": it is transposed"
+    if array.size == math.prod(shape):
+        return ": the right number of elements, in another arrangement"
+    if array.ndim < len(shape):
+        return ": an axis is missing, by a sum or a mean over it or by an index"
+    if array.ndim > len(shape):
+        return ": an axis too many, over which a sum is missing, or two arrays that broadcast against each other"
+    apart = [axis for axis in range(len(shape)) if array.shape[axis] != shape[axis]]
+    if len(apart) == 1 and array.shape[apart[0]] - shape[apart[0]] in (1, -1):
+        return f": one too {'many' if array.shape > shape else 'few'} along axis {apart[0]}"
+    if 1 in array.shape:
+        return ": an axis of size 1 is left from keepdims=True, an index or a maximum"
+    return ""
 
 
 def finite_differences(loss, arguments, name, step=1e-3):
@@ -164,10 +180,20 @@ def same(a, b):
     return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f")
 
 
+def frame_of(error):
+    """Where the student's code raised it, or None."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    return frames[0] if frames else None
+
+
+def line_of(error):
+    frame = frame_of(error)
+    return frame.line if frame else ""
+
+
 def describe_error(error):
     """An exception as "ValueError in your line 4, `y = x @ W`: its message"."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    where = f" in your line {frames[0].lineno}, `{frames[0].line}`" if frames and frames[0].line else ""
+    where = f" in your line {frame_of(error).lineno}, `{line_of(error)}`" if line_of(error) else ""
     return f"{type(error).__name__}{where}: {' '.join(str(error).split())}"
 
 

@@ -19,8 +19,8 @@ def package_perplexity(probabilities):
 
 
 def draw_text(rng, B, T, K):
-    """A text of K windows of T steps on B streams, with words left over in each stream and at the end."""
-    batch_len = K * T + 1 + int(rng.integers(1, T))
+    """A text of K windows of T steps on B streams; none or all but one of a window's words are left over in a stream."""
+    batch_len = K * T + 1 + int(rng.choice([0, T - 1]))
     tokens = B * batch_len + int(rng.integers(1, B))
     return {"ids": rng.permutation(tokens) + 1, "batch_size": B, "num_steps": T}
 
@@ -33,15 +33,16 @@ def package_windows(ids, batch_size, num_steps):
 
 
 def draw_two_texts(rng, V, N, M):
-    """A text to count in, which has every word, and one to judge; the word that ends the first is not in the second.
+    """A text to count in, which has every word, and one to judge; both have the same end, a word that comes only there.
 
     So it makes no difference whether the count of a context includes one at the very end, which nothing follows.
     """
     train = np.concatenate([rng.permutation(V - 1), rng.integers(V - 1, size=N), [V - 1]])
     share = rng.uniform(0.1, 1, size=3)
+    text = np.concatenate([rng.integers(V - 1, size=M - 1), train[-3:]])
     return {
         "train": train.tolist(),
-        "text": rng.integers(V - 1, size=M + 2).tolist(),
+        "text": text.tolist(),
         "weights": (np.sort(share) / share.sum()).tolist(),
     }
 

@@ -38,9 +38,11 @@ def fit(cells, labels, new_cells):
 
 
 def draw_logits(rng, N, V):
-    """Some rows lie so high that exp overflows there, as it does anywhere at a low temperature."""
+    """Some rows lie so high that exp overflows there, as it does anywhere at a low temperature; in one, one logit."""
+    logits = 3 * rng.standard_normal((N, V)) + rng.choice([0, 2000], (N, 1))
+    logits[rng.integers(N), rng.integers(V)] += 4000
     return {
-        "logits": 3 * rng.standard_normal((N, V)) + rng.choice([0, 2000], (N, 1)),
+        "logits": logits,
         "temperature": float(rng.choice([0.4, 0.6, 1.7])),
         "dice": rng.random(N),
     }
@@ -206,6 +208,11 @@ EXERCISES = (
             Mistake(
                 {"scores.max(axis=1, keepdims=True)": "scores.max()"},
                 "the largest score of all was subtracted, so other rows become 0 / 0: take each row's own",
+            ),
+            Mistake(
+                {"scores.max(axis=1, keepdims=True)": "scores.mean(axis=1, keepdims=True)"},
+                "exp still overflows for a score far above the others: subtract the largest of the row, not its "
+                "smallest or its mean",
             ),
             Mistake({"exp.sum(axis=1, keepdims=True)": "exp.sum()"}, "the whole array sums to 1, not each row: axis=1"),
             Mistake(
