@@ -30,8 +30,15 @@ def compare(preset, config, task, device, rounds):
     """One row of the table: all sides in turn, `rounds` times."""
     workers = {side: Worker(side, config, task, device) for side in sides(task, device)}
     counts = {}
-    for side, worker in workers.items():  # warm up, and see how many turns make a round
-        seconds = STEPS_OF_A_TURN[device] * min(worker.run(3))
+    for side, worker in list(workers.items()):  # warm up, and see how many turns make a round
+        try:
+            seconds = STEPS_OF_A_TURN[device] * min(worker.run(3))
+        except EOFError:  # its process has ended, with a traceback
+            if side in ("minilstm", "pytorch"):
+                raise
+            print(f"{side} does not take part: see above")
+            del workers[side]
+            continue
         counts[side] = max(2, round(SECONDS_OF_A_ROUND / seconds))
     times = {side: [] for side in workers}
     for n in range(rounds):

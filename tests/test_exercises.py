@@ -2,10 +2,12 @@
 
 from importlib import import_module
 
+import numpy as np
 import pytest
 from minilstm_lessons import EXERCISES, LESSONS, check
 from minilstm_lessons.exercise import with_mistakes
-from minilstm_lessons.judge import judge
+from minilstm_lessons.judge import draw_case, judge
+from minilstm_lessons.slips import slips
 
 WRONG = [wrong for lesson in LESSONS for wrong in
          import_module(f"wrong_answers.{lesson.__name__.partition('.')[2]}").WRONG]  # fmt: skip
@@ -36,6 +38,14 @@ def test_every_mistake_on_the_list_is_named(exercise):
         verdict = check(with_mistakes(exercise.solution, [mistake]))
         assert verdict.status != "right", f"{mistake}: {verdict}"
         assert mistake.words in verdict.text, f"{mistake}: {verdict}"
+
+
+def test_a_slip_in_the_solution_is_named(exercise):
+    arguments = draw_case(exercise, np.random.default_rng(0)).arguments.values()
+    found = list(slips(exercise.solution, arguments))
+    for function, words in found[:: len(found) // 3]:
+        verdict = judge(function, exercise, rounds=3)
+        assert verdict.status != "wrong" or "; for example" not in verdict.text, f"{words}: {verdict}"
 
 
 @pytest.mark.parametrize(("name", "function", "words"), WRONG, ids=[f"{n}-{f.__name__}" for n, f, _ in WRONG])

@@ -19,6 +19,7 @@ def diagnose(exercise, cases, given):
     for function, words, usual in guesses(exercise, cases[0]):
         explained = explained_by(function, exercise, cases, given)
         if not usual:
+            explained = {name: is_wrong for name, is_wrong in explained.items() if not all_zeros(name, given)}
             words = in_general(exercise, cases, given, explained) + words
         if len(explained) == len(exercise.results):  # every result, those that are right too
             return blame(words, wrong)
@@ -34,13 +35,19 @@ def diagnose(exercise, cases, given):
     return "; ".join(phrases)
 
 
-def diagnose_shape(exercise, case, results):
-    """The mistake that gives these results, of a wrong shape as they are: ": " and its words, or nothing."""
-    if not all(array.size for array in results.values()):
-        return ": it is empty"
-    for function, words, _ in guesses(exercise, case, pairs=False):
-        if len(explained_by(function, exercise, [case], [results])) == len(exercise.results):
-            return f": {words}"
+def diagnose_shape(function, exercise, cases):
+    """The mistake that gives the student's results, of a wrong shape as they are: "; " and its words, or nothing."""
+    given = []
+    try:
+        for case in cases:
+            values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
+            given.append({n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)})
+    except ERRORS:
+        return ""
+    if all(array.size for results in given for array in results.values()):
+        for guess, words, _ in guesses(exercise, cases[0], pairs=False):
+            if len(explained_by(guess, exercise, cases, given)) == len(exercise.results):
+                return f"; {words}"
     return ""
 
 
@@ -49,6 +56,7 @@ STOPS = {  # part of an exception's message -> what it usually means
     "is there a transpose too many or too few?",
     "core dimension": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
     "not aligned": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
+    "division by zero": "the divisor can be 0: say what holds then",
     "out of bounds": "an index is past the end: indices begin at 0 and end at size - 1",
     "referenced before": "it is used before anything is in it: set it before the line, or before the loop",
     "not associated with a value": "it is used before anything is in it: set it before the line, or before the loop",
@@ -62,17 +70,17 @@ def diagnose_stop(exercise, cases, given, error, line):
     """
     with suppress(SyntaxError):
         line = ast.unparse(ast.parse(line.strip()))
-    causes = []
-    for function, words, usual in guesses(exercise, cases[-1], pairs=False):
+    exact, usual, others = [], [], []  # the student's very line, a mistake on the list, any other slip
+    for function, words, listed in guesses(exercise, cases[-1], pairs=False):
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
         except ERRORS as other:
             same = type(other) is type(error) and str(other) == str(error)
             if same and len(explained_by(function, exercise, cases[:-1], given)) == len(exercise.results):
-                causes.append((usual or f"`{line}` instead" in words, words))
-    likely = [words for sure, words in causes if sure or len(causes) == 1]
-    if len(likely) == 1:
-        return "; " + likely[0]
+                (usual if listed else exact if f"`{line}` instead" in words else others).append(words)
+    for causes in (exact[:1], usual, others):
+        if len(causes) == 1:
+            return "; " + causes[0]
     return next(("; " + words for part, words in STOPS.items() if part in str(error)), "")
 
 
@@ -123,7 +131,7 @@ def describe_difference(name, exercise, cases, given):
     pairs = [(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True)]
     if not all(np.isfinite(value).all() for value, _ in pairs):
         return "holds inf or nan: look for a division by zero, a log of zero or an overflow"
-    if not any(value.any() for value, _ in pairs):
+    if all_zeros(name, given):
         return "is all zeros: is it ever added to?"
     ratios = [factor(value, expected) for value, expected in pairs]
     if None not in ratios:
@@ -173,6 +181,11 @@ def describe_factor(ratios, cases):
         if np.allclose(ratios, sign / np.array(known), rtol=1e-6):
             return f"1 / {text}: a mean where the sum is meant, or one division by it too many"
     return f"about {min(ratios):.3g} to {max(ratios):.3g}, another for each draw: a scale that depends on the data"
+
+
+def all_zeros(name, given):
+    """Whether a result is zero everywhere, to which many mistakes lead."""
+    return not any(results[name].any() for results in given)
 
 
 def worst(name, cases, given):

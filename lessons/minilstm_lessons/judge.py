@@ -70,6 +70,8 @@ def judge_cases(function, exercise, cases):
             cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line_of(error))
             return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}{cause}")
         verdict, results = read_results(value, exercise, case)
+        if verdict and verdict.status == "wrong shape":
+            return Verdict("wrong shape", verdict.text + diagnose_shape(function, exercise, cases))
         if verdict:
             return verdict
         changed = [name for name in arguments if not same(arguments[name], case.arguments[name])]
@@ -129,7 +131,7 @@ def read_results(value, exercise, case):
         shape, letters = case.expected[result].shape, exercise.results[result]
         if array.shape != shape:
             expected = f"{letters} = {shape}" if letters else "one number"
-            hint = diagnose_shape(exercise, case, results) or describe_shape(array, shape)
+            hint = describe_shape(array, shape)
             return Verdict(
                 "wrong shape", f"{name}: wrong shape: {result} is {array.shape}, expected {expected}{hint}"
             ), None

@@ -19,7 +19,7 @@ def package_perplexity(probabilities):
 
 
 def draw_text(rng, B, T, K):
-    """A text of K windows of T steps on B streams; none or all but one of a window's words are left over in a stream."""
+    """A text of K windows of T steps on B streams; each stream has no word left over, or as many as can be."""
     batch_len = K * T + 1 + int(rng.choice([0, T - 1]))
     tokens = B * batch_len + int(rng.integers(1, B))
     return {"ids": rng.permutation(tokens) + 1, "batch_size": B, "num_steps": T}
@@ -76,6 +76,10 @@ EXERCISES = (
         package_perplexity,
         {"perplexity": ""},
         mistakes=(
+            Mistake(
+                {"surprise.mean()": "surprise.sum() / (len(surprise) + 1)"},
+                "divided by N + 1: divide by N, the number of words",
+            ),
             Mistake(
                 {"-np.log(probabilities)": "np.log(probabilities)"},
                 "the sign is wrong: log p is negative and surprise is -log p; a perplexity is never below 1",
@@ -195,6 +199,24 @@ EXERCISES = (
         trigram_by_tables,
         {"probabilities": "(M,)"},
         mistakes=(
+            Mistake(
+                {"two[b, c] / one[b]": "two[b, c] / (one[b] + 1)"},
+                "one was added to the count of b, so the bigram does not sum to 1: divide by the count of b itself",
+            ),
+            Mistake(
+                {"trigram = bigram\n": "trigram = 1 / len(one)\n"},
+                "where the pair (a, b) was never seen every word was taken for equally likely: take the bigram, "
+                "which knows more",
+            ),
+            Mistake(
+                {"weights[0] * unigram": "weights[1] * unigram", "weights[1] * bigram": "weights[0] * bigram"},
+                "the weights of unigram and bigram are swapped: weights[0] belongs to the unigram, weights[1] to "
+                "the bigram",
+            ),
+            Mistake(
+                {"one[c] / len(train)": "(one[c] + 1) / (len(train) + len(one))"},
+                "one was added to every count (Laplace's rule): here the counts are taken as they are",
+            ),
             Mistake(
                 {
                     "weights[0] * unigram": "weights[2] * unigram",

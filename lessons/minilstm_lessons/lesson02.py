@@ -73,6 +73,12 @@ EXERCISES = (
         probabilities,
         {"p": "(N, V)"},
         mistakes=(
+            Mistake({"exp / total": "exp / total**2"}, "divided by the sum of the row twice: divide once"),
+            Mistake(
+                {"logits.max(axis=1, keepdims=True)": "logits.max(axis=0)"},
+                "the largest logit of each column was subtracted, so that rows far below become 0 / 0: take the "
+                "largest of each row, axis=1",
+            ),
             Mistake(
                 {"logits - largest": "logits"},
                 "exp overflows for large logits; subtract each row's largest logit first, p does not change",
@@ -120,6 +126,30 @@ EXERCISES = (
         gradients={"dlogits": "logits"},
         mistakes=(
             Mistake(
+                {"p[np.arange(N), targets] -= 1": "p[np.arange(N), targets] = -1"},
+                "the target's p was overwritten: subtract 1 from it, p - 1, with -=",
+            ),
+            Mistake(
+                {"p[np.arange(N), targets] -= 1": "p[np.arange(N), targets] = 1 - p[np.arange(N), targets]"},
+                "the sign is wrong at the targets alone: there it is p - 1, not 1 - p",
+            ),
+            Mistake(
+                {"p[np.arange(N), targets] -= 1": "p = np.log(p); p[np.arange(N), targets] -= 1"},
+                "this starts from log p: it is p - onehot",
+            ),
+            Mistake(
+                {"p = softmax(logits)": "p = np.exp(logits)"},
+                "the softmax is missing its denominator: divide exp by each row's sum",
+            ),
+            Mistake(
+                {"p[np.arange(N), targets] -= 1": "p[np.arange(N), np.roll(targets, 1)] -= 1"},
+                "the targets are one row too late: row n takes targets[n]",
+            ),
+            Mistake(
+                {"p[np.arange(N), targets] -= 1": "p[np.arange(N), np.roll(targets, -1)] -= 1"},
+                "the targets are one row too early: row n takes targets[n]",
+            ),
+            Mistake(
                 {ONE_HOT: "p[np.arange(N), targets] += 1"},
                 "the sign of the one-hot is wrong: p - onehot, so that a step down the gradient pushes the target up",
             ),
@@ -159,6 +189,18 @@ EXERCISES = (
         loss=layer_cost,
         gradients={"dhidden": "hidden", "dweight": "weight", "dbias": "bias"},
         mistakes=(
+            Mistake(
+                {"dlogits.T @ hidden": "dlogits.T @ np.roll(hidden, B, axis=0)"},
+                "off by one step in time: the logits of step t were made with hidden[t], not hidden[t - 1]",
+            ),
+            Mistake(
+                {"targets = targets.reshape(T * B)": "targets = np.tile(targets[0], T)"},
+                "the targets of step 0 were used at every step: step t takes targets[t]",
+            ),
+            Mistake(
+                {"softmax(hidden @ weight.T + bias)": "np.exp(hidden @ weight.T + bias)"},
+                "the softmax is missing its denominator: divide exp by each row's sum",
+            ),
             Mistake(
                 {"dlogits / B": "dlogits / (T * B)"},
                 "divided by T B; the cost is averaged over the batch and summed over the steps: divide by B alone",

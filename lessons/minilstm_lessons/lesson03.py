@@ -82,6 +82,14 @@ EXERCISES = (
         {"gradient": "(B, H)"},
         mistakes=(
             Mistake(
+                {
+                    "x[index] = start + h": "x[index[0]] += h",
+                    "start = x[index]\n": "row = x[index[0]].copy(); start = x[index]\n",
+                    "x[index] = start - h": "x[index[0]] = row; x[index] = start - h",
+                },
+                "a whole row was moved on one side: move the one element x[index] alone",
+            ),
+            Mistake(
                 {"start - h": "start", "(2 * h)": "h"},
                 "a forward difference, (loss(x + h) - loss(x)) / h, whose error falls as h only; go h to both sides",
             ),
@@ -130,6 +138,29 @@ EXERCISES = (
         package_errors,
         {"errors": "(M, N)"},
         mistakes=(
+            Mistake(
+                {"abs(analytic - numeric)": "(abs(analytic) - abs(numeric))"},
+                "the sizes were subtracted, so that a wrong sign is no error at all: |a - n|, the difference first "
+                "and then abs",
+            ),
+            Mistake(
+                {"abs(analytic - numeric)": "abs(abs(analytic) - abs(numeric))"},
+                "the sizes were subtracted, so that a wrong sign is no error at all: |a - n|, the difference first "
+                "and then abs",
+            ),
+            Mistake(
+                {"abs(analytic - numeric)": "(analytic - numeric) ** 2"},
+                "the difference was squared, which makes small errors vanish: take its abs",
+            ),
+            Mistake(
+                {
+                    "return difference / np.maximum(size, scale)": (
+                        "return difference / np.sqrt(analytic**2 + numeric**2)"
+                    ),
+                },
+                "divided by the root of the sum of squares, without a floor: take the larger of the two sizes and "
+                "scale",
+            ),
             Mistake({"return difference / np.maximum(size, scale)": "return difference"}, "this is the absolute error"),
             Mistake(
                 {"abs(analytic - numeric)": "(analytic - numeric)"},
@@ -165,6 +196,15 @@ EXERCISES = (
         package_verdicts,
         {"broken": "(P,)"},
         mistakes=(
+            Mistake(
+                {"not right.all()": "(~right).sum() % 2 == 1"},
+                "every wrong element turns the verdict round, so an even number of them passes: one is enough, and "
+                "it stays broken",
+            ),
+            Mistake(
+                {"right.all()": "(errors.min() <= bound)"},
+                "the smallest error was looked at: take the largest, every element must be right",
+            ),
             Mistake(
                 {"errors <= bound": "~(errors > bound)"},
                 "a gradient with inf in it passes: its error is nan, and nan > bound is False; ask that every error "

@@ -113,6 +113,10 @@ EXERCISES = (
         step_forward,
         {"h": "(B, H)"},
         mistakes=(
+            Mistake(
+                {"from_input + from_past + b": "from_input + from_past + 2 * b"},
+                "the bias is added twice: once is enough, for input and past together",
+            ),
             Mistake({"from_input + from_past + b": "from_input + from_past"}, "the bias b is missing"),
             Mistake(
                 {"from_input + from_past + b": "from_input + b"},
@@ -155,6 +159,14 @@ EXERCISES = (
         loss=step_loss,
         gradients={"dx": "x", "dh_prev": "h_prev", "dW_ih": "W_ih", "dW_hh": "W_hh", "db": "b"},
         mistakes=(
+            Mistake(
+                {"dW_hh = dz.T @ h_prev": "dW_hh = h.T @ dz"},
+                "the wrong state and transposed: dz.T @ h_prev, with the state before the step",
+            ),
+            Mistake(
+                {"slope = 1 - h**2": "slope = np.sqrt(1 - h**2)"},
+                "a square is missing: the slope of tanh is 1 / cosh(z)^2 = 1 - h^2",
+            ),
             Mistake(
                 {"dh_prev = dz @ W_hh": "dh_prev = dh @ W_hh"},
                 "the gradient goes through tanh first: dz @ W_hh, not dh @ W_hh",
@@ -226,6 +238,21 @@ EXERCISES = (
         loss=window_loss,
         gradients={"dx": "x", "dh_start": "h_start", "dW_ih": "W_ih", "dW_hh": "W_hh", "db": "b"},
         mistakes=(
+            Mistake(
+                {"dh = douts[t] + carried": "dh = douts[t] + carried / 2"},
+                "half of what step t + 1 hands back: both roads add up in full, douts[t] + carried",
+            ),
+            Mistake(
+                {"dz = dh * (1 - h[t] ** 2)": "dz = douts[t] * (1 - h[t] ** 2) + carried"},
+                "what step t + 1 hands back goes round the tanh: add it to douts[t] first, then multiply by 1 - h_t^2",
+            ),
+            Mistake(
+                {"dh = douts[t] + carried": "dh = douts[t] * carried"},
+                "the two roads were multiplied, which gives zero from the last step on: they add up",
+            ),
+            Mistake(
+                {"dh = douts[t] + carried": "dh = (douts[t] + carried) / 2"}, "the two roads were averaged: they add up"
+            ),
             Mistake(
                 {"dh = douts[t] + carried": "dh = douts[t]"},
                 "what step t + 1 hands back is forgotten: h_t feeds its output and the next step, so both add up in dh",

@@ -248,6 +248,18 @@ EXERCISES = (
         {"W": "(H, D)", "b": "(H,)", "distance": ""},
         mistakes=(
             Mistake(
+                {"W - step_W, b": "W - scale * dW / learning_rate, b"}, "divided by the learning rate: multiply by it"
+            ),
+            Mistake(
+                {
+                    "scale = max_grad_norm / max(norm, max_grad_norm)": (
+                        "scale = min(learning_rate, max_grad_norm / norm)"
+                    ),
+                    "learning_rate * scale * dW": "learning_rate * scale * dW",
+                },
+                "the factor is cut at the learning rate instead of 1: it is min(1, max_grad_norm / norm)",
+            ),
+            Mistake(
                 {"b - step_b, distance": "b - step_b, norm"},
                 "this is the norm of the gradient; the distance is that of the step, after clipping and learning rate",
             ),

@@ -228,6 +228,18 @@ def sigmoid_slopes(old, new, words):
 
 
 GATE_MISTAKES = (  # what spoils one result comes before what spoils several
+    Mistake(
+        {"do = dh * tanh_c": "do = 0", DC: DC + "; do = dc * tanh_c"},
+        "dz_o starts from dc: the output gate has no part in c_t, it starts from dh",
+    ),
+    Mistake(
+        {"dc_prev = dc * f": "dc_prev = dc * f + dc_next"},
+        "dc of the next step is added to dc_prev again: it is in dc already, which the forget gate multiplies",
+    ),
+    Mistake(
+        {DC: "dc = (dc_next + dh) * o * (1 - tanh_c**2)"},
+        "dc of the next step goes through the output gate and tanh: it reaches c_t directly, add it after them",
+    ),
     Mistake({"do = dh * tanh_c": "do = dh * c"}, "dz_o has c_t where tanh(c_t) belongs: h_t = o * tanh(c_t)"),
     Mistake(
         {"do = dh * tanh_c": "do = dc_next * tanh_c"},
@@ -296,6 +308,14 @@ EXERCISES = (
         package_step,
         {"h": "(B, H)", "c": "(B, H)"},
         mistakes=(
+            Mistake(
+                {"o = sigmoid(z[:, 3 * H : 4 * H])": "o = sigmoid(z[:, 2 * H : 3 * H])"},
+                "the output gate is cut from the rows of g: z holds i, f, g, o, so o is z[:, 3 * H : 4 * H]",
+            ),
+            Mistake(
+                {"f = sigmoid(z[:, 1 * H : 2 * H])": "f = sigmoid(z[:, 1 * H : 2 * H] + 1)"},
+                "1 was added to the forget gate's input: this cell has no bias but the one it is given",
+            ),
             *(wrong_order(order, backward=False) for order in ORDERS),
             Mistake({"h = o * np.tanh(c)": "h = o * c"}, "the tanh of the cell is missing: h = o * tanh(c)"),
             Mistake({"h = o * np.tanh(c)": "h = np.tanh(o * c)"}, "the output gate goes outside: h = o * tanh(c)"),

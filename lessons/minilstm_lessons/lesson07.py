@@ -240,6 +240,19 @@ EXERCISES = (
         {"outputs": "(T, B, H)", "hidden": "(L, B, H)", "cell": "(L, B, H)"},
         mistakes=(
             Mistake(
+                {"np.stack(hidden)": "np.stack(hidden[::-1])"}, "the layers stand in reverse order: layer 0 comes first"
+            ),
+            Mistake(
+                {"np.stack(cell)": "np.stack(cell[::-1])"}, "the layers stand in reverse order: layer 0 comes first"
+            ),
+            Mistake(
+                {
+                    "x = x * masks[0]": "pass",
+                    "        x = x * masks[k + 1]\n": "        x = x * masks[k + 1] if k + 1 == len(layers) else x\n",
+                },
+                "the inputs of the layers are not dropped: masks[k] multiplies what goes into layer k",
+            ),
+            Mistake(
                 {"hidden.append(h)": "hidden.append(x[-1])"},
                 "the state that goes on in time is dropped: hidden is the layer's own last h, without the mask",
             ),
@@ -303,6 +316,14 @@ EXERCISES = (
         package_truncated,
         {"cost": "", "dweight_ih": "(4H, D)", "dweight_hh": "(4H, H)", "dbias": "(4H,)"},
         mistakes=(
+            Mistake(
+                {
+                    "total[name] = total[name] + grads[name]": (
+                        "total[name] = total[name] + grads[name] / -(-len(inputs) // T)"
+                    ),
+                },
+                "the windows' gradients were averaged: add them up",
+            ),
             Mistake(
                 {"total[name] = total[name] + grads[name]": "total[name] = grads[name]"},
                 "only the last window's gradient is left: add up those of all windows",
@@ -376,6 +397,10 @@ EXERCISES = (
         loss=dropout_loss,
         gradients={"dx": "x"},
         mistakes=(
+            Mistake(
+                {"y = x * mask": "y = np.where(kept, x / keep_prob, x)"},
+                "the dropped units are left as they are: they become 0",
+            ),
             Mistake(
                 {"dx = dout * mask": "dx = dout"},
                 "dx passes everything: a dropped unit has no gradient, so multiply by the mask, as forward",

@@ -84,6 +84,19 @@ EXERCISES = (
         {"rates": "(E,)"},
         mistakes=(
             Mistake(
+                {"learning_rate * lr_decay**decays": "learning_rate - decays * lr_decay"},
+                "lr_decay is subtracted each time: it is a factor, multiply by it",
+            ),
+            Mistake(
+                {"lr_decay**decays": "lr_decay ** (epochs // max_epoch)"},
+                "decays once in every max_epoch epochs: after the first max_epoch it decays in each epoch",
+            ),
+            Mistake(
+                {"lr_decay**decays": "lr_decay ** np.cumsum(epochs * (epochs + 1 > max_epoch))"},
+                "the rate that has been decayed already is multiplied by a power of lr_decay: multiply by lr_decay "
+                "once an epoch",
+            ),
+            Mistake(
                 {"epochs + 1 - max_epoch": "epochs - max_epoch"},
                 "one epoch too many at the initial rate: max_epoch of them, so epoch number max_epoch, counted from 0, "
                 "is decayed once",
@@ -144,6 +157,18 @@ EXERCISES = (
         package_step,
         {"weight": "(H, D)", "bias": "(H,)", "norm": ""},
         mistakes=(
+            Mistake(
+                {
+                    "scale = max_grad_norm / max(norm, max_grad_norm)": (
+                        "scale = min(1, max_grad_norm / norm * learning_rate)"
+                    ),
+                },
+                "the learning rate got into the bound: clip at max_grad_norm, then multiply by the rate",
+            ),
+            Mistake(
+                {"params[name] - step": "params[name] * (1 - step)"},
+                "the step was multiplied by the parameter: subtract learning_rate times the gradient",
+            ),
             Mistake(
                 {"params[name] - step": "params[name] + step"},
                 "the step goes uphill: the gradient points to a larger cost, subtract it",
@@ -215,6 +240,19 @@ EXERCISES = (
         package_epoch,
         {"costs": "(K,)", "perplexity": ""},
         mistakes=(
+            Mistake(
+                {"sgd(params, grads, learning_rate)": "sgd(params, grads, learning_rate / data.shape[1])"},
+                "the step was divided by B: the gradient is of a mean over the batch already",
+            ),
+            Mistake(
+                {"costs.append(cost)": "costs.append(cost / config.num_steps)"},
+                "the costs were divided by T, once too often: a window's cost is the sum over its steps, and the "
+                "perplexity divides by all steps",
+            ),
+            Mistake(
+                {"np.array(costs)": "np.array(costs) / config.num_steps"},
+                "the costs were divided by T: a window's cost is the sum over its steps",
+            ),
             Mistake(
                 {CARRIED: CARRIED.replace("state = ", "_ = ")},
                 "every window starts from the zero state: keep the state that cost_and_gradients returns and hand it "

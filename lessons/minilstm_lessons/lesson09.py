@@ -65,6 +65,11 @@ EXERCISES = (
         {"surprise": "(T - 1,)"},
         mistakes=(
             Mistake(
+                {"-np.log2(p_word)": "-np.log(p_word) * np.log(2)"},
+                "multiplied by ln 2: a bit is less than a nat, so there are more of them; divide by ln 2, or take "
+                "np.log2",
+            ),
+            Mistake(
                 {"-np.log2(p_word)": "-np.log(p_word)"},
                 "these are nats, from the natural logarithm; bits are log2, 1 / ln 2 = 1.44 times as many",
             ),
@@ -126,6 +131,20 @@ EXERCISES = (
         fit,
         {"weights": "(H,)", "bias": "", "guesses": "(M,)"},
         mistakes=(
+            Mistake(
+                {"bias = solution[-1]": "bias = targets.mean()"},
+                "the bias is the mean of the targets: it is the last number of the solution, the weight of the "
+                "column of ones",
+            ),
+            Mistake(
+                {
+                    "np.linalg.solve(X.T @ X, X.T @ targets)": (
+                        "(lambda w: np.append(w, targets.mean() - cells.mean(axis=0) @ w))(np.linalg.lstsq(cells, "
+                        "targets - targets.mean(), rcond=None)[0])"
+                    ),
+                },
+                "the targets were centred, the cells were not: centre both, or append a column of ones",
+            ),
             Mistake(
                 {"2.0 * labels - 1": "1.0 * labels"},
                 "the labels 0 and 1 were fitted as they are: with the threshold at 0 the targets must be -1 and +1",
@@ -193,6 +212,28 @@ EXERCISES = (
         package_sample,
         {"p": "(N, V)", "ids": "(N,)"},
         mistakes=(
+            Mistake(
+                {
+                    "scores = logits / temperature": "scores = logits",
+                    "p = exp / exp.sum(axis=1, keepdims=True)": (
+                        "p = (exp / exp.sum(axis=1, keepdims=True)) ** (1 / temperature)"
+                    ),
+                },
+                "p ** (1 / temperature) does not sum to 1 any more: divide by its sum, or divide the logits before "
+                "the softmax",
+            ),
+            Mistake(
+                {"scores = logits / temperature": "scores = logits / (1 + temperature)"},
+                "1 was added to the temperature: divide by the temperature itself",
+            ),
+            Mistake(
+                {"cumulative = p.cumsum(axis=1)": "cumulative = p[:, ::-1].cumsum(axis=1)"},
+                "the words were added up from the last to the first: begin with word 0",
+            ),
+            Mistake(
+                {"passed.sum(axis=1)": "passed.argmin(axis=1) * 0"},
+                "always word 0: count the cumulative sums at or below the dice",
+            ),
             Mistake(
                 {"logits / temperature": "logits * temperature"},
                 "multiplied by the temperature: a low one has to sharpen the distribution, so divide",

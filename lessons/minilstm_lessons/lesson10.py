@@ -197,6 +197,10 @@ EXERCISES = (
         {"clipped": "(N, M)", "norm": ""},
         mistakes=(
             Mistake(
+                {"max_norm / xp.maximum(norm, max_norm)": "1 / xp.maximum(norm * max_norm, 1.0)"},
+                "multiplied by max_norm where it divides: the scale is max_norm / norm, or 1 for a short gradient",
+            ),
+            Mistake(
                 {"return gradient * scale, norm": "return gradient, norm"}, "the gradient was not scaled at all"
             ),
             Mistake(
@@ -248,6 +252,10 @@ EXERCISES = (
         nearest,
         {"rounded": "(N,)"},
         mistakes=(
+            Mistake(
+                {"return np.ldexp(whole, exponent - bits - 1)": "return np.round(x, bits)"},
+                "np.round(x, bits) keeps decimal places after the point: asked are binary places after the leading 1",
+            ),
             Mistake(
                 {"np.rint(steps)": "np.trunc(steps)"},
                 "the bits were cut off, not rounded: every number moves towards zero, by up to a whole step",
@@ -310,6 +318,14 @@ EXERCISES = (
         simulate,
         {"kernels": "(K,)", "one_by_one": "", "graph": ""},
         mistakes=(
+            Mistake(
+                {"launched = (k + 1) * card[\"launch\"]": "launched = card[\"launch\"]"},
+                "every kernel waits for one launch alone: number k is ready after k + 1 launches",
+            ),
+            Mistake(
+                {"max(end, launched) + kernels[k]": "max(end, launched)"},
+                "the kernel's own time is missing: it begins at the later of the two, and ends kernels[k] later",
+            ),
             Mistake(
                 {"np.maximum(moving, computing)": "(moving + computing)"},
                 "moving and computing were added: they overlap, so the slower of the two counts",

@@ -161,6 +161,17 @@ def from_the_first_word(train, text, weights):
     return np.concatenate([[1, 1], p])
 
 
+def adds_one_to_every_count(train, text, weights):
+    return mixture(train, text, weights, lambda n1, c, N: (n1[c,] + 1) / (N + len(n1)), after_one, after_two)
+
+
+def one_step_too_short(ids, B, T):
+    n = len(ids) // B
+    d = ids[: n * B].reshape(B, n).T
+    K = (n - 1) // T
+    return [d[k * T : k * T + T - 1] for k in range(K)], [d[k * T + 1 : k * T + T] for k in range(K)]
+
+
 WRONG = [
     ("perplexity_of", likelihood_instead_of_surprise, "a perplexity is never below 1"),
     ("perplexity_of", stops_at_the_cross_entropy, "exp of it is missing"),
@@ -185,4 +196,6 @@ WRONG = [
     ("interpolated_trigram", divides_by_the_vocabulary, "len(train)"),
     ("interpolated_trigram", as_logarithms, "return the probabilities themselves"),
     ("interpolated_trigram", from_the_first_word, "wrong shape"),
+    ("interpolated_trigram", adds_one_to_every_count, "Laplace's rule"),
+    ("cut_into_windows", one_step_too_short, "one too few along axis 1"),
 ]

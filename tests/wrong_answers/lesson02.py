@@ -216,6 +216,23 @@ def matrix_turned(hidden, targets, weight, bias):
     return in_loops(hidden, targets, weight.T, bias)
 
 
+def overwrites_the_target(logits, targets):
+    d = probabilities(logits)
+    d[range(len(d)), targets] = -1
+    return d / len(d)
+
+
+def exp_alone(logits, targets):
+    return (np.exp(logits) - np.eye(logits.shape[1])[targets]) / len(targets)
+
+
+def hidden_of_the_step_before(hidden, targets, weight, bias):
+    dh, _, db = in_loops(hidden, targets, weight, bias)
+    d = probabilities(hidden.reshape(-1, hidden.shape[2]) @ weight.T + bias) - np.eye(len(bias))[targets.ravel()]
+    d = d.reshape(*targets.shape, -1) / targets.shape[1]
+    return dh, sum(d[t].T @ hidden[t - 1] for t in range(len(d))), db
+
+
 WRONG = [
     ("softmax", not_shifted, "exp overflows"),
     ("softmax", shifted_by_one_number, "take each row's own"),
@@ -258,4 +275,7 @@ WRONG = [
     ("softmax_layer_backward", hidden_averaged_and_bias_of_the_last_step, "of the last time step alone"),
     ("softmax_layer_backward", streams_mixed, "in another order than hidden"),
     ("softmax_layer_backward", matrix_turned, "stopped with ValueError"),
+    ("cross_entropy_backward", overwrites_the_target, "subtract 1 from it"),
+    ("cross_entropy_backward", exp_alone, "missing its denominator"),
+    ("softmax_layer_backward", hidden_of_the_step_before, "off by one step in time"),
 ]

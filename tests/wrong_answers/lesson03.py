@@ -194,6 +194,14 @@ def by_name(analytic, numeric, scale, bound):
     return [k for k in analytic if not (errors_of(analytic[k], numeric[k], scale) <= bound).all()]
 
 
+def difference_of_sizes(a, n, scale):
+    return abs(abs(a) - abs(n)) / np.maximum(np.maximum(abs(a), abs(n)), scale)
+
+
+def squared(a, n, scale):
+    return (a - n) ** 2 / np.maximum(np.maximum(abs(a), abs(n)), scale)
+
+
 WRONG = [
     ("numerical_gradient", forward, "a forward difference"),
     ("numerical_gradient", backward, "a backward difference"),
@@ -233,4 +241,6 @@ WRONG = [
     ("broken_parameters", by_the_norms, "does not change a norm"),
     ("broken_parameters", by_one_number, "wrong shape"),
     ("broken_parameters", by_name, "expected numbers"),
+    ("relative_errors", difference_of_sizes, "a wrong sign is no error at all"),
+    ("relative_errors", squared, "the difference was squared"),
 ]

@@ -159,6 +159,19 @@ def late_and_turned(douts, x, h_start, h, Wx, Wh, b):
     return bptt(douts, x, h_start, h, Wx, Wh, before=lambda states: states[1:], turn=True)
 
 
+def goes_round_the_tanh(douts, x, h_start, h, W_ih, W_hh, b):
+    before = np.concatenate([h_start[None], h[:-1]])
+    dz, back = np.zeros_like(h), 0
+    for t in reversed(range(len(h))):
+        dz[t] = (1 - h[t] * h[t]) * douts[t] + back
+        back = dz[t] @ W_hh
+    return (dz @ W_ih, back, np.einsum("tbh,tbd->hd", dz, x), np.einsum("tbh,tbk->hk", dz, before), dz.sum(axis=(0, 1)))
+
+
+def the_input_once_more(x, h_prev, W_ih, W_hh, b):
+    return np.tanh(x @ W_ih.T + x @ W_ih.T @ W_hh.T + b)
+
+
 WRONG = [
     ("rnn_step_forward", no_bias, "the bias b is missing"),
     ("rnn_step_forward", amnesia, "the past is missing"),
@@ -191,4 +204,6 @@ WRONG = [
     ("rnn_bptt", weights_of_one_step, "only one step is left"),
     ("rnn_bptt", averages_over_time, "divided by T"),
     ("rnn_bptt", late_and_turned, "off by one step"),
+    ("rnn_bptt", goes_round_the_tanh, "goes round the tanh"),
+    ("rnn_step_forward", the_input_once_more, "from_input stands where h_prev belongs"),
 ]

@@ -155,6 +155,22 @@ def new_cell_and_new_output(*a):
     return step(*a, seen="new", cell="new")
 
 
+def everything_through_the_output_gate(dh, dc_next, z_i, z_f, z_g, z_o, c_prev):
+    i, f, o = (1 / (1 + np.exp(-z)) for z in (z_i, z_f, z_o))
+    g = np.tanh(z_g)
+    t = np.tanh(f * c_prev + i * g)
+    d = (dc_next + dh) * o * (1 - t * t)
+    return d * g * (i - i * i), d * c_prev * (f - f * f), d * i * (1 - g * g), dh * t * (o - o * o), d * f
+
+
+def cell_carried_twice(dh, dc_next, z_i, z_f, z_g, z_o, c_prev):
+    i, f, o = (1 / (1 + np.exp(-z)) for z in (z_i, z_f, z_o))
+    g = np.tanh(z_g)
+    t = np.tanh(f * c_prev + i * g)
+    d = dc_next + dh * o * (1 - t * t)
+    return d * g * (i - i * i), d * c_prev * (f - f * f), d * i * (1 - g * g), dh * t * (o - o * o), d * f + dc_next
+
+
 WRONG = [
     ("lstm_step_forward", order_of_other_notes, "the order i, f, o, g"),
     ("lstm_step_forward", order_of_tensorflow, "the order i, g, f, o"),
@@ -186,4 +202,6 @@ WRONG = [
     ("lstm_step_backward", multiplies_by_the_transpose, "stopped"),
     ("lstm_step_backward", tanh_not_squared_in_the_step, "the square is missing"),
     ("lstm_step_backward", new_cell_and_new_output, "z_t was made with h_{t-1}"),
+    ("lstm_gates_backward", everything_through_the_output_gate, "it reaches c_t directly"),
+    ("lstm_gates_backward", cell_carried_twice, "it is in dc already"),
 ]

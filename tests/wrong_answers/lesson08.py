@@ -159,6 +159,14 @@ def wears_the_weights_out(params, config, data, learning_rate):
     return costs, math.exp(sum(costs) / len(costs) / config.num_steps)
 
 
+def subtracts_the_decay(learning_rate, lr_decay, max_epoch, num_epochs):
+    return [learning_rate - lr_decay * max(0, epoch + 1 - max_epoch) for epoch in range(num_epochs)]
+
+
+def in_stairs(learning_rate, lr_decay, max_epoch, num_epochs):
+    return [learning_rate * lr_decay ** (epoch // max_epoch) for epoch in range(num_epochs)]
+
+
 WRONG = [
     ("learning_rate_schedule", decays_one_epoch_late, "one epoch too many at the initial rate"),
     ("learning_rate_schedule", never_at_rest, "decays from the first epoch on"),
@@ -185,4 +193,6 @@ WRONG = [
     ("train_one_epoch", by_windows_not_steps, "not by K windows"),
     ("train_one_epoch", mean_of_perplexities, "the windows' perplexities were averaged"),
     ("train_one_epoch", wears_the_weights_out, "changes its argument params in place"),
+    ("learning_rate_schedule", subtracts_the_decay, "it is a factor"),
+    ("learning_rate_schedule", in_stairs, "once in every max_epoch epochs"),
 ]

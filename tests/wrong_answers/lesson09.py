@@ -144,6 +144,17 @@ def only_the_ids(logits, temperature, dice):
     return search(probabilities(logits / temperature), dice)
 
 
+def not_normalised_again(logits, temperature, dice):
+    p = probabilities(logits) ** (1 / temperature)
+    return p, (np.cumsum(p, 1) <= dice[:, None]).sum(1)
+
+
+def shifted_by_the_least(logits, temperature, dice):
+    e = np.exp((logits - logits.min(1)[:, None]) / temperature)
+    p = e / e.sum(1)[:, None]
+    return p, search(p, dice)
+
+
 WRONG = [
     ("surprise_in_bits", in_nats, "these are nats"),
     ("surprise_in_bits", log_probability, "the sign is wrong"),
@@ -171,4 +182,6 @@ WRONG = [
     ("sample_with_temperature", without_adding_up, "add p up along the row first"),
     ("sample_with_temperature", one_throw, "one throw for all rows"),
     ("sample_with_temperature", only_the_ids, "expected 2: p, ids"),
+    ("sample_with_temperature", not_normalised_again, "does not sum to 1 any more"),
+    ("sample_with_temperature", shifted_by_the_least, "exp still overflows"),
 ]

@@ -141,6 +141,18 @@ def graph_is_free(moved, operations, card):
     return kernels, end, kernels.sum()
 
 
+def decimal_places(x, bits):
+    return np.round(x, bits)
+
+
+def waits_for_one_launch(moved, operations, card):
+    kernels = right_kernels(moved, operations, card)
+    end = card["launch"]
+    for kernel in kernels:
+        end += kernel
+    return kernels, end, end
+
+
 WRONG = [
     ("clip_without_waiting", asks_which_is_larger, "would have to wait"),
     ("clip_without_waiting", python_number, "would have to wait"),
@@ -165,4 +177,6 @@ WRONG = [
     ("step_times", first_is_free, "kernel 0 has to be launched too"),
     ("step_times", graph_launches_each, "a graph is launched once"),
     ("step_times", graph_is_free, "the graph itself has to be launched"),
+    ("round_mantissa", decimal_places, "keeps decimal places"),
+    ("step_times", waits_for_one_launch, "every kernel waits for one launch alone"),
 ]
