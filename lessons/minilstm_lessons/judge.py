@@ -9,6 +9,7 @@ gives what the student's function gave.
 import copy
 import math
 import traceback
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,8 @@ def judge(function, exercise, rounds=ROUNDS, seed=0):
     Verdict
         Its text names what is wrong and, where it is known, the usual cause.
     """
-    with np.errstate(all="ignore"):  # the verdict says it
+    with np.errstate(all="ignore"), warnings.catch_warnings():  # the verdict says it
+        warnings.simplefilter("ignore")
         return judge_cases(function, exercise, [draw_case(exercise, rng) for rng in generators(seed, rounds)])
 
 
