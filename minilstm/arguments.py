@@ -1,6 +1,7 @@
 """What can be typed: the commands and their flags, for argparse."""
 
 import argparse
+import difflib
 from dataclasses import fields
 
 from minilstm import __version__
@@ -31,10 +32,24 @@ def positive(text):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its complaint as one line."""
+    """argparse, with its complaint as one line, and no flag cut short."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def parse(argv=None):
+    """What was typed, as argparse has it; a flag that is not known is complained of with the nearest that is."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [flag for flag in args.parser._option_string_actions if flag.startswith("--")]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        args.parser.error(f"unknown: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+    return args
 
 
 def build_parser():
@@ -44,7 +59,9 @@ def build_parser():
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     def command(name, text):
-        return commands.add_parser(name, help=text, description=text, epilog=f"example: {EXAMPLES[name]}")
+        sub = commands.add_parser(name, help=text, description=text, epilog=f"example: {EXAMPLES[name]}")
+        sub.set_defaults(parser=sub)
+        return sub
 
     def device_flag(sub):
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
@@ -70,12 +87,12 @@ def build_parser():
             extra = (
                 {"choices": f.metadata["choices"]} if "choices" in f.metadata else {"metavar": f.type.__name__.upper()}
             )
-            values = " ".join(
-                dict.fromkeys(
-                    f"{getattr(preset, f.name):.4g}" if f.type is float else str(getattr(preset, f.name))
-                    for preset in PRESETS.values()
-                )
-            )
+            values = {name: getattr(preset, f.name) for name, preset in PRESETS.items()}
+            values = {name: f"{value:.4g}" if f.type is float else str(value) for name, value in values.items()}
+            if len(set(values.values())) == 1:
+                values = values["toy"]
+            else:
+                values = ", ".join(f"{name} {value}" for name, value in values.items())
             hyper.add_argument(
                 flag, type=f.type, default=argparse.SUPPRESS, help=f"{f.metadata['help']} ({values})", **extra
             )

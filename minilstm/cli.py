@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import fields
 from shlex import quote
 
-from minilstm.arguments import build_parser
+from minilstm.arguments import parse
 from minilstm.config import Config
 from minilstm.errors import UserError, one_line, visible
 from minilstm.signals import silence
@@ -50,6 +50,8 @@ def train_and_tell(args, run, checkpoint, corpus, floor, xp):
         print(f"All {progress.epoch} epochs are done; --max-max-epoch with a larger number would go on")
     elif args.resume:
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
+        if reached(progress, args.max_steps):
+            print(f"--max-steps {args.max_steps} counts the steps of the whole run: there is nothing left to do")
     try:
         test_perplexity = train(run, checkpoint, corpus, xp, args.max_steps, args.checkpoint_every)
     except OSError:  # nobody reads standard output any more
@@ -188,7 +190,7 @@ def main(argv=None):
     open_streams()
     try:
         try:
-            args = build_parser().parse_args(argv)
+            args = parse(argv)
             with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # what overflows, we say ourselves
                 status = COMMANDS[args.command](args) or 0
         except SystemExit as stop:  # argparse: --help, or a complaint

@@ -64,7 +64,7 @@ def select_device(name):
         gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
         cupy.zeros(1)  # the driver, the toolkit and the card really work together
     except ImportError:
-        reason = "CuPy is not installed: pip install 'minilstm[cuda12]' or 'minilstm[cuda13]'"
+        reason = "CuPy is not installed: pip install cupy-cuda12x, or cupy-cuda13x, as the driver is"
     except Exception as error:  # CuPy has a family of errors for a missing driver, card or library
         reason = f"CuPy found no usable GPU ({' '.join(str(error).split())})"
     else:

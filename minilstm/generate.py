@@ -62,10 +62,10 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
         The words are drawn on the host: one seed writes one text.
     xp : module
 
-    Yields
-    ------
-    str
-        The next word.
+    Returns
+    -------
+    iterator of str
+        Each next word, as it is drawn.
 
     Raises
     ------
@@ -74,9 +74,13 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     """
     if not (math.isfinite(temperature) and temperature >= 0):
         raise UserError(f"--temperature must be a number of at least 0, not {temperature}")
-    rng = np.random.default_rng(seed)
-    state = zero_state(config, 1, xp)
     ids = ([vocabulary.index(EOS)] if EOS in vocabulary else []) + prompt_ids or [0]
+    return draw_words(params, config, vocabulary, ids, num_words, temperature, np.random.default_rng(seed), xp)
+
+
+def draw_words(params, config, vocabulary, ids, num_words, temperature, rng, xp):
+    """Read the ids, then draw word after word."""
+    state = zero_state(config, 1, xp)
     for _ in range(num_words):
         logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
         ids = [sample(to_host(logits)[0], temperature, rng)]

@@ -206,7 +206,8 @@ def read_lines(path):
     try:
         return read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}; is {path.parent} the directory of a minilstm run?") from None
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {why}; is {path.parent} the directory of a minilstm run?") from None
 
 
 def parse_metrics(path, lines):

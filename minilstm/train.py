@@ -117,8 +117,8 @@ def read_costs(unread, checkpoint, xp):
 def train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every):
     """Train on the windows that the epoch still has, with ten reports on the way, as the reference prints them.
 
-    Returns the perplexity of the epoch so far, and the speed in words per second. On a terminal a bar stands for the
-    printed reports.
+    Returns the perplexity of the epoch so far (NaN before its first step), and the speed in words per second. On a
+    terminal a bar stands for the printed reports.
     """
     config, _, _, _, _, progress = checkpoint
     windows = num_windows(len(data), config.num_steps)
@@ -130,7 +130,8 @@ def train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, chec
     def read():
         read_costs(unread, checkpoint, xp)
         words = (progress.window - first) * config.num_steps * config.batch_size
-        return perplexity(progress.cost, progress.window * config.num_steps), words / (time.perf_counter() - start)
+        so_far = perplexity(progress.cost, progress.window * config.num_steps) if progress.window else math.nan
+        return so_far, words / (time.perf_counter() - start)
 
     say(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", stopped)
     label = f"epoch {progress.epoch + 1}"

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from minilstm.cli import build_parser, main
+from minilstm.arguments import build_parser
+from minilstm.cli import main
 
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 

@@ -28,8 +28,23 @@ def test_an_unwritten_answer_is_not_an_error(exercise):
     def unwritten(*arguments):
         raise NotImplementedError
 
-    for function in (unwritten, lambda *arguments: None, lambda *arguments: ...):
+    def stub(*arguments): ...  # your code here
+
+    for function in (unwritten, stub, lambda *arguments: ...):
         assert judge(function, exercise).text == f"{exercise.name}: not written yet"
+
+
+def test_an_answer_that_returns_nothing_a_misspelt_one_and_one_that_exits_are_told(exercise):
+    def no_return(*arguments):
+        value = arguments  # noqa: F841
+
+    def leaves(*arguments):
+        raise SystemExit(3)
+
+    assert "is its return missing?" in judge(no_return, exercise).text
+    assert judge(leaves, exercise).status == "stopped"
+    no_return.__name__ = exercise.name + "x"
+    assert f"did you mean {exercise.name}?" in check(no_return).text
 
 
 def test_every_mistake_on_the_list_is_named(exercise):

@@ -60,6 +60,28 @@ def test_a_reader_that_leaves_stops_the_run_which_is_saved(train, tmp_path):
     assert 0 < steps_saved(tmp_path / "run") < 12 * 99
 
 
+@pytest.mark.parametrize("lines", [1, 3, 5])
+def test_a_reader_that_leaves_before_the_first_step_stops_the_run_too(train, tmp_path, lines):
+    process = start(train, bufsize=0, text=False)  # unbuffered, or our end would read on
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read().decode()
+    assert process.wait() == 141
+    assert error.count("\n") == 1
+    assert f"saved. To go on: minilstm train --resume --out {tmp_path / 'run'}" in error
+    assert steps_saved(tmp_path / "run") >= 0
+
+
+def test_a_stop_at_the_start_of_an_epoch_is_saved(train, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "minilstm.train.say", lambda text, stopped: stopped.append(text)
+    )  # the first line stops the run
+    assert main(train) == 130
+    assert "Stopped in epoch 1 after 0 steps; saved." in capsys.readouterr().out
+    assert steps_saved(tmp_path / "run") == 0
+
+
 @needs_full
 def test_output_to_a_full_disk_stops_the_run_which_is_saved(train, tmp_path):
     with open("/dev/full", "w") as full:

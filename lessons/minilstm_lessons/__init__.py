@@ -3,6 +3,8 @@
 ``check(function)`` judges an exercise by the function's name.
 """
 
+from difflib import get_close_matches
+
 from minilstm_lessons import (
     lesson01,
     lesson02,
@@ -15,7 +17,7 @@ from minilstm_lessons import (
     lesson09,
     lesson10,
 )
-from minilstm_lessons.judge import judge
+from minilstm_lessons.judge import Verdict, judge
 
 LESSONS = lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
 EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
@@ -29,11 +31,6 @@ def check(function):
     function : callable
         Named as its exercise.
 
-    Raises
-    ------
-    LookupError
-        If there is no exercise of that name.
-
     Examples
     --------
     >>> def softmax(logits):
@@ -42,5 +39,7 @@ def check(function):
     … softmax: not written yet
     """
     if function.__name__ not in EXERCISES:
-        raise LookupError(f"no exercise is called {function.__name__}; there are {', '.join(EXERCISES)}")
+        near = get_close_matches(function.__name__, EXERCISES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(EXERCISES)}"
+        return Verdict("stopped", f"no exercise is called {function.__name__}{hint}")
     return judge(function, EXERCISES[function.__name__])

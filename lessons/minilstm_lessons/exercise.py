@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 BOUND = 1e-7  # largest relative error of an answer that is right
-ERRORS = ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError
+ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError, SystemExit,
+          TypeError, ValueError)  # fmt: skip
 
 
 class Mistake(NamedTuple):

@@ -6,8 +6,11 @@ with what the usual mistakes would give: each is an edit of the solution, so the
 gives what the student's function gave.
 """
 
+import ast
 import copy
+import inspect
 import math
+import textwrap
 import traceback
 import warnings
 from typing import NamedTuple
@@ -67,10 +70,12 @@ def judge_cases(function, exercise, cases):
         try:
             value = function(*arguments.values())
         except NotImplementedError:
-            value = None
+            value = ...
         except ERRORS as error:
             cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line_of(error))
             return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}{cause}")
+        if value is None and not is_stub(function):
+            return Verdict("stopped", f"{exercise.name} returned None: is its return missing?")
         verdict, results = read_results(value, exercise, case)
         if verdict and verdict.status == "wrong shape":
             return Verdict("wrong shape", verdict.text + diagnose_shape(function, exercise, cases))
@@ -99,6 +104,16 @@ def judge_cases(function, exercise, cases):
     return Verdict("right", text + f" ({len(cases)} random draws)")
 
 
+def is_stub(function):
+    """Whether a function still has the stub's `...` in it, or nothing can be told because its text is not there."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return True
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    return any(isinstance(value, ast.Constant) and value.value is ... for value in constants)
+
+
 def draw_case(exercise, rng):
     """Draw sizes, all different, and arguments; ask the package for the results."""
     while True:
@@ -116,6 +131,8 @@ def read_results(value, exercise, case):
     name, names = exercise.name, list(exercise.results)
     if value is None or value is Ellipsis:
         return Verdict("not written", f"{name}: not written yet"), None
+    if isinstance(value, dict):
+        return Verdict("wrong shape", f"{name} returned a dict, expected {', '.join(names)}, in this order"), None
     values = (value,) if len(names) == 1 else as_tuple(value)
     if len(values) != len(names):
         return Verdict(

@@ -73,6 +73,11 @@ EXERCISES = (
         probabilities,
         {"p": "(N, V)"},
         mistakes=(
+            Mistake(
+                {"exp / total": "1 / (1 + np.exp(-logits))"},
+                "this is the sigmoid of each logit alone; softmax makes the words of a row share a probability of 1",
+            ),
+            Mistake({"exp / total": "logits"}, "these are still the logits: exponentials over their sum are to come"),
             Mistake({"exp / total": "exp / total**2"}, "divided by the sum of the row twice: divide once"),
             Mistake(
                 {"logits.max(axis=1, keepdims=True)": "logits.max(axis=0)"},

@@ -300,6 +300,14 @@ GATE_MISTAKES = (  # what spoils one result comes before what spoils several
     Mistake({DC: "dc = dc_next + dh * f * (1 - tanh_c**2)"}, "dc has the forget gate where the output gate belongs"),
 )
 
+SLOPES_OF_Z = tuple(
+    Mistake(
+        {f"d{gate} * {gate} * (1 - {gate})": f"d{gate} * z_{gate} * (1 - z_{gate})"},
+        f"the slope of a sigmoid is s (1 - s) of its value s, here {gate} (1 - {gate}), not z (1 - z)",
+    )
+    for gate in "ifo"
+)
+
 EXERCISES = (
     Exercise(
         solutions.lstm_step_forward,
@@ -365,6 +373,7 @@ EXERCISES = (
         mistakes=(
             *GATE_MISTAKES,
             Mistake({"g = np.tanh(z_g)": "g = sigmoid(z_g)"}, "g is a tanh, not a sigmoid"),
+            *SLOPES_OF_Z,
         ),
     ),
     Exercise(
