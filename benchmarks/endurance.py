@@ -4,8 +4,6 @@
 
 Linux only. Writes endurance-cpu.json and endurance-cpu.png. The toy preset, made small, trains on a short text, so that
 the run has a hundred epochs: evaluations, checkpoints, curves. After every hundred steps the process looks at itself.
-
-Memory grows while the first curves are drawn (matplotlib's figures wait for the garbage collector), then it is flat.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Perplexity curves of one or more runs, from their metrics.csv."""
 
+import gc
 from io import BytesIO
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def plot_runs(runs, output):
         text.set_parse_math(False)  # a run's name may hold a $
     drawing = BytesIO()
     figure.savefig(drawing, format=output.suffix[1:])
+    del figure, axes
+    gc.collect()  # a figure's parts hold one another: a long run would keep dozens until Python looks
     write_whole(output, drawing.getvalue())
 
 
