@@ -3,6 +3,8 @@
 import re
 from functools import cache
 
+import numpy as np
+
 from minilstm.device import array_module
 
 THREADS = 256  # of a block: a power of two, for block_reduce in kernels.py
@@ -33,6 +35,16 @@ def launch(text, blocks, arrays, numbers):
         raise ValueError(f"{name_of(text)}: an array is not contiguous")
     kernel = compiled(array_module(arrays[0]), text, arrays[0].dtype.name)
     kernel((blocks,), (THREADS,), (*arrays, *numbers))
+
+
+def launch_threads(text, threads, arrays, *numbers):
+    """Launch a kernel that needs so many threads, in as many blocks as it takes.
+
+    An int is an int in the kernel, a float is a `wide`.
+    """
+    wide = np.float64 if arrays[0].dtype == "float64" else np.float32
+    numbers = [np.int32(number) if isinstance(number, int) else wide(number) for number in numbers]
+    launch(text, -(-threads // THREADS), arrays, numbers)
 
 
 def name_of(text):

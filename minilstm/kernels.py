@@ -17,10 +17,9 @@ CUDA kernel is a C function which each thread runs for its own element, with all
 text `real` is the type of the arrays and `wide` that of the arithmetic: float where arrays are half precision.
 """
 
-import numpy as np
-
-from minilstm.cuda import THREADS, launch
+from minilstm.cuda import launch_threads
 from minilstm.device import array_module, on_gpu
+from minilstm.recurrence import ROW_PRODUCTS, Product
 
 
 def split_gates(gates):
@@ -29,19 +28,18 @@ def split_gates(gates):
     return tuple(gates[..., k * H : (k + 1) * H] for k in range(4))
 
 
-GATES_FORWARD = """
+UNIT_FORWARD = """
 __device__ wide sigmoid(wide z) { return (1 + tanh(z / 2)) / 2; }
 
-extern "C" __global__ void gates_forward(real* gates, const real* recurrent, const real* cell_prev, real* cell,
-                                         real* tanh_cell, real* hidden, wide forget_bias, int B, int H)
+// Unit j in row b of the batch; r_i, r_f, r_g and r_o are its four numbers of W_hh h_{t-1}.
+__device__ void unit_forward(int b, int j, wide r_i, wide r_f, wide r_g, wide r_o, real* gates, const real* cell_prev,
+                             real* cell, real* tanh_cell, real* hidden, wide forget_bias, int H)
 {
-    int n = blockIdx.x * blockDim.x + threadIdx.x;  // this thread's unit: n % H, in row n / H of the batch
-    if (n >= B * H) return;
-    int k = n / H * 4 * H + n % H;                  // where its z_i is; z_f, z_g and z_o are H, 2H and 3H further
-    wide i = sigmoid((wide)gates[k] + (wide)recurrent[k]);
-    wide f = sigmoid((wide)gates[k + H] + (wide)recurrent[k + H] + forget_bias);
-    wide g = tanh((wide)gates[k + 2 * H] + (wide)recurrent[k + 2 * H]);
-    wide o = sigmoid((wide)gates[k + 3 * H] + (wide)recurrent[k + 3 * H]);
+    int n = b * H + j, k = b * 4 * H + j;           // its places in (B, H) and, for z_i, in (B, 4H); z_f is H further
+    wide i = sigmoid((wide)gates[k] + r_i);
+    wide f = sigmoid((wide)gates[k + H] + r_f + forget_bias);
+    wide g = tanh((wide)gates[k + 2 * H] + r_g);
+    wide o = sigmoid((wide)gates[k + 3 * H] + r_o);
     wide c = f * (wide)cell_prev[n] + i * g;
     wide tanh_c = tanh(c);
     gates[k] = i;
@@ -54,6 +52,32 @@ extern "C" __global__ void gates_forward(real* gates, const real* recurrent, con
 }
 """
 
+GATES_FORWARD = f"""{UNIT_FORWARD}
+extern "C" __global__ void gates_forward(const real* recurrent, real* gates, const real* cell_prev, real* cell,
+                                         real* tanh_cell, real* hidden, wide forget_bias, int B, int H)
+{{
+    int n = blockIdx.x * blockDim.x + threadIdx.x, b = n / H, j = n % H;  // this thread's row and unit
+    if (b >= B) return;
+    const real* r = recurrent + b * 4 * H + j;
+    unit_forward(b, j, r[0], r[H], r[2 * H], r[3 * H], gates, cell_prev, cell, tanh_cell, hidden, forget_bias, H);
+}}
+"""
+
+GATES_FORWARD_WITH_PRODUCT = f"""{UNIT_FORWARD}{ROW_PRODUCTS}
+extern "C" __global__ void gates_forward_with_product(const real* rows, const real* columns, real* gates,
+                                                      const real* cell_prev, real* cell, real* tanh_cell, real* hidden,
+                                                      wide forget_bias, int B, int H)
+{{
+    int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
+    if (first >= B) return;
+    wide r[4];
+    row_products<4>(r, rows, columns + (long long)j * H, H * H, first, B, H);
+    int thread = threadIdx.x % WARP, b = first + thread;
+    if (thread >= ROWS || b >= B) return;
+    unit_forward(b, j, r[0], r[1], r[2], r[3], gates, cell_prev, cell, tanh_cell, hidden, forget_bias, H);
+}}
+"""
+
 
 def gates_forward(gates, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias=0.0):
     """One step forward, in place.
@@ -62,8 +86,8 @@ def gates_forward(gates, recurrent, cell_prev, cell, tanh_cell, hidden, forget_b
     ----------
     gates : array (B, 4H)
         W_ih x_t + b on entry; the activations i, f, g, o on return.
-    recurrent : array (B, 4H)
-        W_hh h_{t-1}, the other part of z_t.
+    recurrent : array (B, 4H), or Product
+        W_hh h_{t-1}, the other part of z_t; from `row_product`.
     cell_prev : array (B, H)
         c_{t-1}.
     cell, tanh_cell, hidden : array (B, H)
@@ -72,7 +96,8 @@ def gates_forward(gates, recurrent, cell_prev, cell, tanh_cell, hidden, forget_b
         Added to z_f.
     """
     if on_gpu(gates):
-        return launch_rows(GATES_FORWARD, (gates, recurrent, cell_prev, cell, tanh_cell, hidden), forget_bias)
+        arrays = gates, cell_prev, cell, tanh_cell, hidden
+        return launch_gates(GATES_FORWARD, GATES_FORWARD_WITH_PRODUCT, recurrent, arrays, forget_bias)
     xp = array_module(gates)
     gates += recurrent
     i, f, g, o = split_gates(gates)
@@ -92,16 +117,13 @@ def gates_forward(gates, recurrent, cell_prev, cell, tanh_cell, hidden, forget_b
     xp.multiply(o, tanh_cell, out=hidden)
 
 
-GATES_BACKWARD = """
-extern "C" __global__ void gates_backward(const real* doutputs, const real* drecurrent, const real* dcell,
-                                          const real* gates, const real* cell_prev, const real* tanh_cell,
-                                          real* dgates, real* dcell_prev, int B, int H)
+UNIT_BACKWARD = """
+// Unit j in row b of the batch; dh is the whole gradient of its h_t.
+__device__ void unit_backward(int b, int j, wide dh, const real* dcell, const real* gates, const real* cell_prev,
+                              const real* tanh_cell, real* dgates, real* dcell_prev, int H)
 {
-    int n = blockIdx.x * blockDim.x + threadIdx.x;  // as in gates_forward
-    if (n >= B * H) return;
-    int k = n / H * 4 * H + n % H;
+    int n = b * H + j, k = b * 4 * H + j;           // as in unit_forward
     wide i = gates[k], f = gates[k + H], g = gates[k + 2 * H], o = gates[k + 3 * H], tanh_c = tanh_cell[n];
-    wide dh = (wide)doutputs[n] + (wide)drecurrent[n];
     wide dc = (wide)dcell[n] + dh * o * (1 - tanh_c * tanh_c);
     dgates[k + 3 * H] = dh * tanh_c * o * (1 - o);
     dgates[k] = dc * g * i * (1 - i);
@@ -111,6 +133,35 @@ extern "C" __global__ void gates_backward(const real* doutputs, const real* drec
 }
 """
 
+GATES_BACKWARD = f"""{UNIT_BACKWARD}
+extern "C" __global__ void gates_backward(const real* drecurrent, const real* doutputs, const real* dcell,
+                                          const real* gates, const real* cell_prev, const real* tanh_cell,
+                                          real* dgates, real* dcell_prev, int B, int H)
+{{
+    int n = blockIdx.x * blockDim.x + threadIdx.x, b = n / H, j = n % H;  // as in gates_forward
+    if (b >= B) return;
+    wide dh = (wide)doutputs[n] + (wide)drecurrent[n];
+    unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
+}}
+"""
+
+GATES_BACKWARD_WITH_PRODUCT = f"""{UNIT_BACKWARD}{ROW_PRODUCTS}
+extern "C" __global__ void gates_backward_with_product(const real* rows, const real* columns, const real* doutputs,
+                                                       const real* dcell, const real* gates, const real* cell_prev,
+                                                       const real* tanh_cell, real* dgates, real* dcell_prev,
+                                                       int B, int H)
+{{
+    int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
+    if (first >= B) return;
+    wide drecurrent[1];
+    row_products<1>(drecurrent, rows, columns + (long long)j * 4 * H, 0, first, B, 4 * H);
+    int thread = threadIdx.x % WARP, b = first + thread;
+    if (thread >= ROWS || b >= B) return;
+    wide dh = (wide)doutputs[b * H + j] + drecurrent[0];
+    unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
+}}
+"""
+
 
 def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dgates):
     """One step backward: the mirror of `gates_forward`, last line first.
@@ -118,7 +169,7 @@ def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dga
     Parameters
     ----------
     doutputs, drecurrent : array (B, H)
-        The two parts of dh_t: from the layer above, and W_hh^T dz_{t+1} from step t + 1.
+        The two parts of dh_t: from the layer above, and W_hh^T dz_{t+1} from step t + 1, which may be a `Product`.
     dcell : array (B, H)
         The part of dc_t that comes from step t + 1.
     gates, cell_prev, tanh_cell : array (B, 4H), (B, H), (B, H)
@@ -133,7 +184,8 @@ def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dga
     """
     if on_gpu(gates):
         dcell_prev = array_module(gates).empty_like(dcell)
-        launch_rows(GATES_BACKWARD, (doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev))
+        arrays = doutputs, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev
+        launch_gates(GATES_BACKWARD, GATES_BACKWARD_WITH_PRODUCT, drecurrent, arrays)
         return dcell_prev
     i, f, g, o = split_gates(gates)
     dz_i, dz_f, dz_g, dz_o = split_gates(dgates)
@@ -146,99 +198,11 @@ def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dga
     return dcell * f
 
 
-EXP_ROWS = """
-// The sum, or the largest, of one number of each thread of the block: in log2(blockDim.x) rounds the upper half of the
-// threads hands its numbers to the lower half. The order is always the same, and so is the result, bit for bit.
-__device__ wide block_reduce(wide value, wide* shared, bool largest)
-{
-    shared[threadIdx.x] = value;
-    for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            wide other = shared[threadIdx.x + half];
-            shared[threadIdx.x] = largest ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
-        }
-    }
-    __syncthreads();
-    value = shared[0];
-    __syncthreads();
-    return value;
-}
-
-extern "C" __global__ void exp_rows(wide* p, const int* targets, wide* total, wide* target_logits, int V)
-{
-    __shared__ wide shared[256];
-    int n = blockIdx.x;                             // a block does a row, each thread every blockDim.x-th word of it
-    wide* row = p + (long long)n * V;
-    wide largest = row[0], sum = 0;
-    for (int v = threadIdx.x; v < V; v += blockDim.x) largest = fmax(largest, (wide)row[v]);
-    largest = block_reduce(largest, shared, true);
-    if (threadIdx.x == 0) target_logits[n] = row[targets[n]] - largest;
-    __syncthreads();                                // the target's logit is read: now it may be overwritten
-    for (int v = threadIdx.x; v < V; v += blockDim.x) sum += row[v] = exp(row[v] - largest);
-    sum = block_reduce(sum, shared, false);
-    if (threadIdx.x == 0) total[n] = sum;
-}
-"""
-
-
-def exp_rows(p, targets):
-    """Logits to exponentials, in place: p up to a factor of each row, and what the cost needs.
-
-    Parameters
-    ----------
-    p : array (N, V), float32 or float64
-        Logits s on entry; exp(s - max(s)), each row with its own largest, on return.
-    targets : int array (N,)
-
-    Returns
-    -------
-    total : array (N,)
-        Sum of each row of p.
-    target_logits : array (N,)
-        s - max(s) of the target.
-    """
-    xp = array_module(p)
-    N, V = p.shape
-    if on_gpu(p):
-        total, target_logits = xp.empty(N, dtype=p.dtype), xp.empty(N, dtype=p.dtype)
-        launch(EXP_ROWS, N, (p, targets.astype("int32", copy=False), total, target_logits), (np.int32(V),))
-        return total, target_logits
-    p -= p.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
-    target_logits = p[xp.arange(N), targets]  # (N,)
-    xp.exp(p, out=p)
-    total = p @ xp.ones(V, dtype=p.dtype)  # (N,): a sum as a product, so that every core adds
-    return total, target_logits
-
-
-SOFTMAX_GRADIENT = """
-extern "C" __global__ void softmax_gradient(wide* p, const wide* total, const int* targets, const wide* weights, int V)
-{
-    int n = blockIdx.x;                             // a block does a row, as in exp_rows
-    wide* row = p + (long long)n * V;
-    for (int v = threadIdx.x; v < V; v += blockDim.x) row[v] = (row[v] / total[n] - (v == targets[n])) * weights[n];
-}
-"""
-
-
-def softmax_gradient(p, total, targets, weights):
-    """Gradient of the logits, (p - onehot(target)) * weight, in place of p as `exp_rows` left it.
-
-    Parameters
-    ----------
-    p : array (N, V)
-    total, weights : array (N,)
-    targets : int array (N,)
-    """
-    N, V = p.shape
-    if on_gpu(p):
-        return launch(SOFTMAX_GRADIENT, N, (p, total, targets.astype("int32", copy=False), weights), (np.int32(V),))
-    p *= (weights / total)[:, None]
-    p[array_module(p).arange(N), targets] -= weights
-
-
-def launch_rows(text, arrays, *numbers):
-    """Launch a kernel that has a thread for each unit of each row of the last array, (B, H)."""
+def launch_gates(text, text_with_product, recurrent, arrays, *numbers):
+    """Launch the kernel for a recurrent part that is an array, or the one that does its `Product`."""
     B, H = arrays[-1].shape
-    wide = np.float64 if arrays[0].dtype == "float64" else np.float32
-    launch(text, -(-B * H // THREADS), arrays, (*map(wide, numbers), np.int32(B), np.int32(H)))
+    numbers = [*map(float, numbers), B, H]
+    if isinstance(recurrent, Product):
+        launch_threads(text_with_product, recurrent.threads(H), (*recurrent, *arrays), *numbers)
+    else:
+        launch_threads(text, B * H, (recurrent, *arrays), *numbers)

@@ -10,14 +10,15 @@ import numpy as np
 from minilstm.cuda import name_of, source
 
 COMPILER = shutil.which("g++")
-THREADS = 8  # of a block here: fewer than on a GPU, or their number would take long
+THREADS = 32  # of a block here, one warp: fewer than on a GPU, or their number would take long
 
 PRELUDE = """
+#include <algorithm>
 #include <barrier>
 #include <cmath>
 #include <thread>
 #include <vector>
-using std::exp, std::fmax, std::tanh;
+using std::exp, std::fmax, std::min, std::tanh;
 #define __device__ static inline
 #define __global__
 #define __shared__ static
@@ -26,6 +27,15 @@ static thread_local Index threadIdx, blockIdx;
 static Index blockDim;
 static std::barrier<>* block_barrier;
 static void __syncthreads() { block_barrier->arrive_and_wait(); }
+template <class T> static T __shfl_xor_sync(unsigned, T value, int bit)  // where the block is one warp
+{
+    static T values[32];
+    values[threadIdx.x] = value;
+    __syncthreads();
+    value = values[threadIdx.x ^ bit];
+    __syncthreads();
+    return value;
+}
 static unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 {
     return (unsigned __int128)a * b >> 64;
@@ -33,14 +43,18 @@ static unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 template <class Kernel> static void run(int blocks, int threads, Kernel kernel)
 {
     blockDim.x = threads;
-    for (int block = 0; block < blocks; ++block) {
-        std::barrier<> barrier(threads);
-        block_barrier = &barrier;
-        std::vector<std::thread> running;
-        for (int thread = 0; thread < threads; ++thread)
-            running.emplace_back([=] { blockIdx.x = block; threadIdx.x = thread; kernel(); });
-        for (auto& thread : running) thread.join();
-    }
+    std::barrier<> within(threads), between(threads);  // the second also waits for threads that have returned
+    block_barrier = &within;
+    std::vector<std::thread> running;
+    for (int thread = 0; thread < threads; ++thread)
+        running.emplace_back([=, &between] {
+            threadIdx.x = thread;
+            for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
+                kernel();
+                between.arrive_and_wait();
+            }
+        });
+    for (auto& thread : running) thread.join();
 }
 """
 

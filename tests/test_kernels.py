@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from functools import cache
+from functools import cache, partial
 
 import cuda_on_cpu
 import numpy as np
@@ -10,12 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilstm import kernels
+from minilstm import cuda, kernels, recurrence
 from minilstm.cuda import TYPES, name_of, source
 from minilstm.gradcheck import check_gradients
-from minilstm.layers import dropout
+from minilstm.layerchecks import BOUND, Draw, Shapes, lstm_problem
+from minilstm.layers import dropout, softmax
 
-TEXTS = kernels.GATES_FORWARD, kernels.GATES_BACKWARD, kernels.EXP_ROWS, kernels.SOFTMAX_GRADIENT, dropout.DROPOUT_MASK
+TEXTS = (
+    kernels.GATES_FORWARD,
+    kernels.GATES_FORWARD_WITH_PRODUCT,
+    kernels.GATES_BACKWARD,
+    kernels.GATES_BACKWARD_WITH_PRODUCT,
+    softmax.EXP_ROWS,
+    softmax.SOFTMAX_GRADIENT,
+    dropout.DROPOUT_MASK,
+)
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6}
 
 needs_compiler = pytest.mark.skipif(not cuda_on_cpu.COMPILER, reason="no g++ to compile the kernels with")
@@ -34,7 +43,7 @@ def launcher(compiled):
 
     def launch(text, blocks, arrays, numbers):
         if "blockIdx.x * blockDim.x" in text:
-            blocks = -(-blocks * kernels.THREADS // cuda_on_cpu.THREADS)
+            blocks = -(-blocks * cuda.THREADS // cuda_on_cpu.THREADS)
         compiled(text, arrays[0].dtype.name)(blocks, *arrays, *numbers)
 
     return launch
@@ -42,12 +51,14 @@ def launcher(compiled):
 
 @pytest.fixture(scope="module")
 def on_kernels(compiled):
-    """``on_kernels(function, ...)`` calls it while kernels.py takes its GPU's branches, on NumPy arrays."""
+    """``on_kernels(function, ...)`` calls it while the package takes its GPU's branches, on NumPy arrays."""
 
     def call(function, *args):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kernels, "on_gpu", lambda array: True)
-            patch.setattr(kernels, "launch", launcher(compiled))
+            for module in (kernels, recurrence, softmax):
+                patch.setattr(module, "on_gpu", lambda array: True)
+            for module in (cuda, softmax):
+                patch.setattr(module, "launch", launcher(compiled))
             return function(*args)
 
     return call
@@ -79,6 +90,29 @@ def test_gate_kernels_equal_the_numpy_lines(on_kernels, B, H, dtype, forget_bias
 
 @needs_compiler
 @settings(max_examples=30, deadline=None)
+@given(B=sizes, H=st.integers(1, 40), dtype=dtypes, forget_bias=st.floats(-3, 3), seed=seeds)
+def test_gate_kernels_that_do_the_product_equal_product_and_numpy_lines(on_kernels, B, H, dtype, forget_bias, seed):
+    rng = np.random.default_rng(seed)
+    gates, dgates_next, hidden_prev, cell_prev, doutputs, dcell = (
+        (2 * rng.standard_normal((B, width * H))).astype(dtype) for width in (4, 4, 1, 1, 1, 1)
+    )
+    weight_hh = (rng.standard_normal((4 * H, H)) / H**0.5).astype(dtype)
+
+    def both_ways():
+        z, dgates = gates.copy(), np.empty_like(gates)
+        cell, tanh_cell, hidden = (np.empty_like(cell_prev) for _ in range(3))
+        recurrent = recurrence.row_product(hidden_prev, weight_hh.T)
+        kernels.gates_forward(z, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias)
+        drecurrent = recurrence.row_product(dgates_next, recurrence.by_columns(weight_hh))
+        dcell_prev = kernels.gates_backward(doutputs, drecurrent, dcell, z, cell_prev, tanh_cell, dgates)
+        return z, cell, tanh_cell, hidden, dgates, dcell_prev
+
+    for value, reference in zip(on_kernels(both_ways), both_ways(), strict=True):  # sums of up to 160 products
+        np.testing.assert_allclose(value, reference, rtol=20 * TOLERANCE[dtype], atol=20 * TOLERANCE[dtype])
+
+
+@needs_compiler
+@settings(max_examples=30, deadline=None)
 @given(N=sizes, V=st.integers(1, 40), dtype=dtypes, scale=st.sampled_from([1, 30, 3000]), seed=seeds)
 def test_softmax_kernels_equal_the_numpy_lines(on_kernels, N, V, dtype, scale, seed):
     rng = np.random.default_rng(seed)
@@ -87,9 +121,9 @@ def test_softmax_kernels_equal_the_numpy_lines(on_kernels, N, V, dtype, scale, s
 
     def both_ways():
         p = logits.copy()
-        total, target_logits = kernels.exp_rows(p, targets)
+        total, target_logits = softmax.exp_rows(p, targets)
         exponentials = p.copy()
-        kernels.softmax_gradient(p, total, targets, weights)
+        softmax.softmax_gradient(p, total, targets, weights)
         return total, target_logits, exponentials, p
 
     close(on_kernels(both_ways), both_ways(), dtype)
@@ -114,6 +148,16 @@ def test_gradient_of_the_gate_kernels_matches_finite_differences(on_kernels):
 
 
 @needs_compiler
+@pytest.mark.parametrize("small", [0, recurrence.SMALL], ids=["product apart", "one kernel a step"])
+def test_gradients_of_a_layer_on_kernels_match_finite_differences(on_kernels, small, monkeypatch):
+    monkeypatch.setattr(recurrence, "SMALL", small)
+    problem = lstm_problem(Shapes(T=2, B=5, D=2, H=3), Draw(0, np))
+    options = {"max_elements": 2, "directions": 3}
+    for result in on_kernels(partial(check_gradients, **options), problem.function, problem.params):
+        assert result.error <= BOUND, result
+
+
+@needs_compiler
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**53), step=st.integers(0, 2**40), size=st.integers(1, 300), keep_prob=st.floats(0.01, 1))
 def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(compiled, seed, step, size, keep_prob):
@@ -128,11 +172,11 @@ def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(compiled, seed
 
 @needs_compiler
 def test_a_wrong_sign_in_a_kernel_is_found(compiled, tmp_path):
-    text = kernels.SOFTMAX_GRADIENT.replace("- (v == targets[n])", "+ (v == targets[n])")
-    assert text != kernels.SOFTMAX_GRADIENT
+    text = softmax.SOFTMAX_GRADIENT.replace("- (v == targets[n])", "+ (v == targets[n])")
+    assert text != softmax.SOFTMAX_GRADIENT
     p, total, targets, weights = np.ones((2, 3)), np.full(2, 3.0), np.array([0, 1], np.int32), np.ones(2)
     expected = p.copy()
-    kernels.softmax_gradient(expected, total, targets, weights)
+    softmax.softmax_gradient(expected, total, targets, weights)
     cuda_on_cpu.compile_kernel(text, "float64", tmp_path)(2, p, total, targets, weights, np.int32(3))
     assert not np.allclose(p, expected)
 

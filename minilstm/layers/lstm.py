@@ -10,11 +10,12 @@ steps in reverse (BPTT), carrying dh and dc from step t to step t - 1:
     dW_ih = sum_t dz_t x_t^T      dW_hh = sum_t dz_t h_{t-1}^T      db = sum_t dz_t      dx_t = W_ih^T dz_t
 
 Two products need no loop: W_ih x_t of all steps is one GEMM before it, and each sum over t one GEMM after it. The ones
-in the loop, of a few rows with a big matrix, go through `row_product`.
+in the loop, of a few rows with a big matrix, are in recurrence.py.
 """
 
-from minilstm.device import array_module, on_gpu
+from minilstm.device import array_module
 from minilstm.kernels import gates_backward, gates_forward
+from minilstm.recurrence import by_columns, computed, row_product
 
 
 def lstm_forward(inputs, state, params, forget_bias=0.0):
@@ -93,10 +94,11 @@ def lstm_backward(doutputs, dstate, cache):
     if dstate is None:
         dstate = xp.zeros((B, H), dtype=inputs.dtype), xp.zeros((B, H), dtype=inputs.dtype)
     drecurrent, dcell = dstate
+    weight_hh = by_columns(params["weight_hh"])
 
     for t in reversed(range(T)):
         dcell = gates_backward(doutputs[t], drecurrent, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
-        drecurrent = row_product(dgates[t], params["weight_hh"])  # (B, H)
+        drecurrent = row_product(dgates[t], weight_hh)  # (B, H)
     dgates = dgates.reshape(T * B, 4 * H)
     grads = {
         "weight_ih": dgates.T @ inputs.reshape(T * B, D),
@@ -105,13 +107,4 @@ def lstm_backward(doutputs, dstate, cache):
     }
     dinputs = (dgates @ params["weight_ih"]).reshape(T, B, D)
 
-    return dinputs, (drecurrent, dcell), grads
-
-
-def row_product(rows, matrix):
-    """rows (B, K) @ matrix (K, M), a few rows with a big matrix.
-
-    On a CPU the rows go in as columns: a BLAS rearranges the big matrix for each small product anew, and does so faster
-    for columns than for rows.
-    """
-    return rows @ matrix if on_gpu(rows) else (matrix.T @ rows.T).T
+    return dinputs, (computed(drecurrent), dcell), grads

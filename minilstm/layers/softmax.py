@@ -12,8 +12,10 @@ the sum over the T steps of the mean over the batch, as the reference script has
 Half precision is widened to float32 from the logits to the cost and back.
 """
 
-from minilstm.device import array_module
-from minilstm.kernels import exp_rows, softmax_gradient
+import numpy as np
+
+from minilstm.cuda import launch
+from minilstm.device import array_module, on_gpu
 
 
 def logits_forward(hidden, params):
@@ -87,3 +89,94 @@ def softmax_backward(cache):
     dhidden = (dlogits @ params["weight"]).reshape(T, B, H)
 
     return dhidden, grads
+
+
+EXP_ROWS = """
+// The sum, or the largest, of one number of each thread of the block: in log2(blockDim.x) rounds the upper half of the
+// threads hands its numbers to the lower half. The order is always the same, and so is the result, bit for bit.
+__device__ wide block_reduce(wide value, wide* shared, bool largest)
+{
+    shared[threadIdx.x] = value;
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) {
+            wide other = shared[threadIdx.x + half];
+            shared[threadIdx.x] = largest ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
+        }
+    }
+    __syncthreads();
+    value = shared[0];
+    __syncthreads();
+    return value;
+}
+
+extern "C" __global__ void exp_rows(wide* p, const int* targets, wide* total, wide* target_logits, int V)
+{
+    __shared__ wide shared[256];
+    int n = blockIdx.x;                             // a block does a row, each thread every blockDim.x-th word of it
+    wide* row = p + (long long)n * V;
+    wide largest = row[0], sum = 0;
+    for (int v = threadIdx.x; v < V; v += blockDim.x) largest = fmax(largest, (wide)row[v]);
+    largest = block_reduce(largest, shared, true);
+    if (threadIdx.x == 0) target_logits[n] = row[targets[n]] - largest;
+    __syncthreads();                                // the target's logit is read: now it may be overwritten
+    for (int v = threadIdx.x; v < V; v += blockDim.x) sum += row[v] = exp(row[v] - largest);
+    sum = block_reduce(sum, shared, false);
+    if (threadIdx.x == 0) total[n] = sum;
+}
+"""
+
+
+def exp_rows(p, targets):
+    """Logits to exponentials, in place: p up to a factor of each row, and what the cost needs.
+
+    Parameters
+    ----------
+    p : array (N, V), float32 or float64
+        Logits s on entry; exp(s - max(s)), each row with its own largest, on return.
+    targets : int array (N,)
+
+    Returns
+    -------
+    total : array (N,)
+        Sum of each row of p.
+    target_logits : array (N,)
+        s - max(s) of the target.
+    """
+    xp = array_module(p)
+    N, V = p.shape
+    if on_gpu(p):
+        total, target_logits = xp.empty(N, dtype=p.dtype), xp.empty(N, dtype=p.dtype)
+        launch(EXP_ROWS, N, (p, targets.astype("int32", copy=False), total, target_logits), (np.int32(V),))
+        return total, target_logits
+    p -= p.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
+    target_logits = p[xp.arange(N), targets]  # (N,)
+    xp.exp(p, out=p)
+    total = p @ xp.ones(V, dtype=p.dtype)  # (N,): a sum as a product, so that every core adds
+    return total, target_logits
+
+
+SOFTMAX_GRADIENT = """
+extern "C" __global__ void softmax_gradient(wide* p, const wide* total, const int* targets, const wide* weights, int V)
+{
+    int n = blockIdx.x;                             // a block does a row, as in exp_rows
+    wide* row = p + (long long)n * V;
+    for (int v = threadIdx.x; v < V; v += blockDim.x) row[v] = (row[v] / total[n] - (v == targets[n])) * weights[n];
+}
+"""
+
+
+def softmax_gradient(p, total, targets, weights):
+    """Gradient of the logits, (p - onehot(target)) * weight, in place of p as `exp_rows` left it.
+
+    Parameters
+    ----------
+    p : array (N, V)
+    total, weights : array (N,)
+    targets : int array (N,)
+    """
+    N, V = p.shape
+    if on_gpu(p):
+        return launch(SOFTMAX_GRADIENT, N, (p, total, targets.astype("int32", copy=False), weights), (np.int32(V),))
+    p *= (weights / total)[:, None]
+    p[array_module(p).arange(N), targets] -= weights
