@@ -17,7 +17,8 @@ def squared_norm(grad):
     values = values.astype(xp.promote_types(values.dtype, xp.float32), copy=False)
     if isinstance(grad, RowGradient):
         return (values * values / grad.counts).sum()
-    return xp.vdot(values, values)
+    elements = values.reshape(-1)
+    return elements @ elements
 
 
 def clip_by_global_norm(grads, max_grad_norm):

@@ -86,4 +86,4 @@ def put_off(matrix):
 
 def by_columns(matrix):
     """The same matrix, its columns without gaps in memory where products with it are put off."""
-    return array_module(matrix).asfortranarray(matrix) if put_off(matrix) else matrix
+    return array_module(matrix).ascontiguousarray(matrix.T).T if put_off(matrix) else matrix

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
 from minilstm.corpus import fingerprint, num_windows, streams, window
+from minilstm.cublas import recordable_products
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
@@ -67,6 +68,7 @@ def make_device_step(checkpoint, xp):
     step = partial(update, checkpoint)
     if xp.__name__ != "cupy":
         return step
+    step = recordable_products(xp)(step)
     number = partial(xp.asarray, dtype="float64" if checkpoint.config.dtype == "float64" else "float32")
     return fixed(step, partial(record_graph, cupy=xp), number)
 

@@ -1,0 +1,95 @@
+"""Matrix products that a CUDA graph can record.
+
+CuPy hands ``a @ b`` to NVIDIA's library cuBLAS, but refuses to do so while a stream is recorded (CuPy's issue 6290);
+cuBLAS itself has no objection. So while `recordable_products` is in force, ``@`` calls cuBLAS from here, by way of
+ctypes. Nothing else changes: the code of the layers knows nothing of it.
+
+cuBLAS stores matrices by columns: what NumPy stores as X is X^T to cuBLAS. So it is asked for C^T = B^T A^T, whose
+columns are the rows of C = A B.
+"""
+
+import ctypes
+import os
+import sys
+from contextlib import contextmanager
+from functools import cache
+
+from minilstm.device import array_module
+
+AS_STORED, TRANSPOSED = 0, 1  # cublasOperation_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2}  # cudaDataType_t
+ARITHMETIC = {"float32": 68, "float64": 70, "float16": 68, "tf32": 77}  # cublasComputeType_t
+ON_DEVICE = 1  # cublasPointerMode_t: where the result of a dot product goes
+WORKSPACE = 32 * 2**20  # bytes, as cuBLAS advises for its largest cards
+
+
+@cache
+def library(cupy):
+    """cuBLAS as CuPy has loaded it, a handle of our own, and memory for its intermediate results."""
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    cublas = ctypes.CDLL(f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}")
+    handle = ctypes.c_void_p()
+    call(cublas.cublasCreate_v2, ctypes.byref(handle))
+    return cublas, handle, cupy.cuda.alloc(WORKSPACE)
+
+
+def call(function, *arguments):
+    """Call a function of cuBLAS; an error becomes an exception."""
+    if status := function(*arguments):
+        raise RuntimeError(f"{function.__name__} failed with status {status}")
+
+
+@contextmanager
+def recordable_products(cupy):
+    """In the block, ``@`` on CuPy's arrays goes to cuBLAS directly, on the stream that is current as it begins."""
+    cublas, handle, workspace = library(cupy)
+    call(cublas.cublasSetStream_v2, handle, ctypes.c_void_p(cupy.cuda.get_current_stream().ptr))
+    call(cublas.cublasSetWorkspace_v2, handle, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(WORKSPACE))
+    cupy.ndarray.__matmul__ = product
+    try:
+        yield
+    finally:
+        del cupy.ndarray.__matmul__  # it is CuPy's own again
+
+
+def product(a, b):
+    """a @ b for a (M, K) or (K,) and b (K, N), or for a and b (K,): a new array, as NumPy defines it."""
+    cupy = array_module(a)
+    if b.ndim == 1:
+        return dot(a, b)
+    (K, N), M = b.shape, a.size // len(b)
+    c = cupy.empty((*a.shape[:-1], N), dtype=a.dtype)
+    arithmetic = "tf32" if a.dtype == "float32" and os.environ.get("CUPY_TF32") == "1" else a.dtype.name
+    number = ctypes.c_double if a.dtype == "float64" else ctypes.c_float
+    operand_a, operand_b = operand(a.reshape(M, K)), operand(b)
+    cublas, handle, _ = library(cupy)
+    call(
+        cublas.cublasGemmEx, handle, operand_b[0], operand_a[0], N, M, K, ctypes.byref(number(1)),
+        *operand_b[1:], *operand_a[1:], ctypes.byref(number(0)),
+        ctypes.c_void_p(c.data.ptr), TYPES[c.dtype.name], N, ARITHMETIC[arithmetic], -1,
+    )  # fmt: skip
+    return c
+
+
+def operand(x):
+    """How cuBLAS is to read X^T: its operation, and address, type and row length of what is stored."""
+    if x.flags.c_contiguous:
+        operation, length = AS_STORED, x.shape[1]
+    elif x.flags.f_contiguous:
+        operation, length = TRANSPOSED, x.shape[0]
+    else:
+        raise ValueError(f"a matrix {x.shape} in a product has gaps in memory")
+    return operation, ctypes.c_void_p(x.data.ptr), TYPES[x.dtype.name], length
+
+
+def dot(a, b):
+    """Sum of a * b, (K,) each: an array () on the device, which the host need not wait for."""
+    cupy = array_module(a)
+    c = cupy.empty((), dtype=a.dtype)
+    cublas, handle, _ = library(cupy)
+    function = {"float32": cublas.cublasSdot_v2, "float64": cublas.cublasDdot_v2}[a.dtype.name]
+    call(cublas.cublasSetPointerMode_v2, handle, ON_DEVICE)
+    call(function, handle, a.size, ctypes.c_void_p(a.data.ptr), 1, ctypes.c_void_p(b.data.ptr), 1,
+         ctypes.c_void_p(c.data.ptr))  # fmt: skip
+    call(cublas.cublasSetPointerMode_v2, handle, 1 - ON_DEVICE)
+    return c
