@@ -7,12 +7,32 @@ import numpy as np
 
 from minilstm.device import array_module
 
-THREADS = 256  # of a block: a power of two, for block_reduce in kernels.py
+THREADS = 256  # of a block: a power of two, for block_reduce
 TYPES = {
     "float64": "typedef double real, wide;",
     "float32": "typedef float real, wide;",
     "float16": "#include <cuda_fp16.h>\ntypedef __half real;\ntypedef float wide;",
 }
+
+BLOCK_REDUCE = """
+// The sum, or the largest, of one number of each thread of the block: in log2(blockDim.x) rounds the upper half of the
+// threads hands its numbers to the lower half. The order is always the same, and so is the result, bit for bit.
+__device__ wide block_reduce(wide value, wide* shared, bool largest)
+{
+    shared[threadIdx.x] = value;
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) {
+            wide other = shared[threadIdx.x + half];
+            shared[threadIdx.x] = largest ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
+        }
+    }
+    __syncthreads();
+    value = shared[0];
+    __syncthreads();
+    return value;
+}
+"""
 
 
 def launch(text, blocks, arrays, numbers):

@@ -52,22 +52,28 @@ __device__ void unit_forward(int b, int j, wide r_i, wide r_f, wide r_g, wide r_
 }
 """
 
-GATES_FORWARD = f"""{UNIT_FORWARD}
+GATES_FORWARD = (
+    UNIT_FORWARD
+    + """
 extern "C" __global__ void gates_forward(const real* recurrent, real* gates, const real* cell_prev, real* cell,
                                          real* tanh_cell, real* hidden, wide forget_bias, int B, int H)
-{{
+{
     int n = blockIdx.x * blockDim.x + threadIdx.x, b = n / H, j = n % H;  // this thread's row and unit
     if (b >= B) return;
     const real* r = recurrent + b * 4 * H + j;
     unit_forward(b, j, r[0], r[H], r[2 * H], r[3 * H], gates, cell_prev, cell, tanh_cell, hidden, forget_bias, H);
-}}
+}
 """
+)
 
-GATES_FORWARD_WITH_PRODUCT = f"""{UNIT_FORWARD}{ROW_PRODUCTS}
+GATES_FORWARD_WITH_PRODUCT = (
+    UNIT_FORWARD
+    + ROW_PRODUCTS
+    + """
 extern "C" __global__ void gates_forward_with_product(const real* rows, const real* columns, real* gates,
                                                       const real* cell_prev, real* cell, real* tanh_cell, real* hidden,
                                                       wide forget_bias, int B, int H)
-{{
+{
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
     if (first >= B) return;
     wide r[4];
@@ -75,8 +81,9 @@ extern "C" __global__ void gates_forward_with_product(const real* rows, const re
     int thread = threadIdx.x % WARP, b = first + thread;
     if (thread >= ROWS || b >= B) return;
     unit_forward(b, j, r[0], r[1], r[2], r[3], gates, cell_prev, cell, tanh_cell, hidden, forget_bias, H);
-}}
+}
 """
+)
 
 
 def gates_forward(gates, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias=0.0):
@@ -133,24 +140,30 @@ __device__ void unit_backward(int b, int j, wide dh, const real* dcell, const re
 }
 """
 
-GATES_BACKWARD = f"""{UNIT_BACKWARD}
+GATES_BACKWARD = (
+    UNIT_BACKWARD
+    + """
 extern "C" __global__ void gates_backward(const real* drecurrent, const real* doutputs, const real* dcell,
                                           const real* gates, const real* cell_prev, const real* tanh_cell,
                                           real* dgates, real* dcell_prev, int B, int H)
-{{
+{
     int n = blockIdx.x * blockDim.x + threadIdx.x, b = n / H, j = n % H;  // as in gates_forward
     if (b >= B) return;
     wide dh = (wide)doutputs[n] + (wide)drecurrent[n];
     unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
-}}
+}
 """
+)
 
-GATES_BACKWARD_WITH_PRODUCT = f"""{UNIT_BACKWARD}{ROW_PRODUCTS}
+GATES_BACKWARD_WITH_PRODUCT = (
+    UNIT_BACKWARD
+    + ROW_PRODUCTS
+    + """
 extern "C" __global__ void gates_backward_with_product(const real* rows, const real* columns, const real* doutputs,
                                                        const real* dcell, const real* gates, const real* cell_prev,
                                                        const real* tanh_cell, real* dgates, real* dcell_prev,
                                                        int B, int H)
-{{
+{
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
     if (first >= B) return;
     wide drecurrent[1];
@@ -159,8 +172,9 @@ extern "C" __global__ void gates_backward_with_product(const real* rows, const r
     if (thread >= ROWS || b >= B) return;
     wide dh = (wide)doutputs[b * H + j] + drecurrent[0];
     unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
-}}
+}
 """
+)
 
 
 def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dgates):

@@ -8,17 +8,16 @@ spent once it has been applied.
 
 from minilstm.device import array_module
 from minilstm.layers.embedding import RowGradient
+from minilstm.many import descend, scale, sum_of_squares
 
 
 def squared_norm(grad):
     """||g||^2 of one gradient, array () of at least float32; a repeated embedding row counts once."""
-    values = grad.values if isinstance(grad, RowGradient) else grad
-    xp = array_module(values)
-    values = values.astype(xp.promote_types(values.dtype, xp.float32), copy=False)
-    if isinstance(grad, RowGradient):
-        return (values * values / grad.counts).sum()
-    elements = values.reshape(-1)
-    return elements @ elements
+    if not isinstance(grad, RowGradient):
+        return sum_of_squares([grad])
+    xp = array_module(grad.values)
+    values = grad.values.astype(xp.promote_types(grad.values.dtype, xp.float32), copy=False)
+    return (values * values / grad.counts).sum()
 
 
 def clip_by_global_norm(grads, max_grad_norm):
@@ -44,24 +43,25 @@ def clip_by_global_norm(grads, max_grad_norm):
     >>> float(norm), grads["a"].item(), grads["b"].item()
     (5.0, 1.5, 2.0)
     """
-    norm = sum(squared_norm(grad) for grad in grads.values()) ** 0.5
-    xp = array_module(norm)
-    scale = max_grad_norm / xp.maximum(norm, max_grad_norm)
-    for grad in grads.values():
-        values = grad.values if isinstance(grad, RowGradient) else grad
-        values *= scale.astype(values.dtype)
+    dense, rows = dense_and_rows(grads)
+    norm = (sum_of_squares(dense.values()) + sum(squared_norm(grad) for grad in rows.values())) ** 0.5
+    factor = max_grad_norm / array_module(norm).maximum(norm, max_grad_norm)
+    scale([*dense.values(), *(grad.values for grad in rows.values())], factor)
     return grads, norm
 
 
 def sgd(params, grads, learning_rate):
     """W <- W - learning_rate * dW, in place; of an embedding only the rows that were used."""
-    for name, grad in grads.items():
-        values = grad.values if isinstance(grad, RowGradient) else grad
-        values *= learning_rate
-        if isinstance(grad, RowGradient):
-            params[name][grad.ids] -= values  # a repeated row writes the same result twice
-        else:
-            params[name] -= values
+    dense, rows = dense_and_rows(grads)
+    descend([params[name] for name in dense], dense.values(), learning_rate)
+    for name, grad in rows.items():
+        params[name][grad.ids] -= learning_rate * grad.values  # a repeated row writes the same result twice
+
+
+def dense_and_rows(grads):
+    """Gradients parted into two dicts: whole arrays, and those of an embedding's used rows."""
+    rows = {name: grad for name, grad in grads.items() if isinstance(grad, RowGradient)}
+    return {name: grad for name, grad in grads.items() if name not in rows}, rows
 
 
 def adam(params, grads, learning_rate, moments, step, beta1=0.9, beta2=0.999, epsilon=1e-8):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilstm import cuda, kernels, recurrence
+from minilstm import cuda, kernels, many, recurrence
 from minilstm.cuda import TYPES, name_of, source
 from minilstm.gradcheck import check_gradients
 from minilstm.layerchecks import BOUND, Draw, Shapes, lstm_problem
@@ -25,6 +25,15 @@ TEXTS = (
     softmax.SOFTMAX_GRADIENT,
     dropout.DROPOUT_MASK,
 )
+TOGETHER = (  # not in float16: weights and what is done with them are float32 at least
+    many.text_for(many.SUM_OF_SQUARES, ("x",), 3),
+    many.text_for(many.SCALE, ("x",), 3),
+    many.text_for(many.DESCEND, ("w", "dw"), 3),
+)
+TO_COMPILE = [
+    *(pytest.param(text, dtype, id=f"{name_of(text)}-{dtype}") for text in TEXTS for dtype in TYPES),
+    *(pytest.param(text, dtype, id=f"together-{dtype}") for text in TOGETHER for dtype in ("float32", "float64")),
+]
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6}
 
 needs_compiler = pytest.mark.skipif(not cuda_on_cpu.COMPILER, reason="no g++ to compile the kernels with")
@@ -55,9 +64,9 @@ def on_kernels(compiled):
 
     def call(function, *args):
         with pytest.MonkeyPatch.context() as patch:
-            for module in (kernels, recurrence, softmax):
+            for module in (kernels, many, recurrence, softmax):
                 patch.setattr(module, "on_gpu", lambda array: True)
-            for module in (cuda, softmax):
+            for module in (cuda, many, softmax):
                 patch.setattr(module, "launch", launcher(compiled))
             return function(*args)
 
@@ -148,6 +157,26 @@ def test_gradient_of_the_gate_kernels_matches_finite_differences(on_kernels):
 
 
 @needs_compiler
+@settings(max_examples=10, deadline=None)
+@given(sizes=st.lists(st.integers(1, 20_000), min_size=1, max_size=4), dtype=dtypes, seed=seeds)
+def test_kernels_for_many_arrays_equal_the_numpy_lines(on_kernels, sizes, dtype, seed):
+    rng = np.random.default_rng(seed)
+    weights, gradients = ([rng.standard_normal(size).astype(dtype) for size in sizes] for _ in range(2))
+    factor = np.asarray(rng.random(), dtype)
+
+    def both_ways():
+        w, dw = ([array.copy() for array in arrays] for arrays in (weights, gradients))
+        total = many.sum_of_squares(dw)
+        many.scale(dw, factor)
+        scaled = [array.copy() for array in dw]
+        many.descend(w, dw, 0.3)
+        return [total, *scaled, *w]
+
+    for value, reference in zip(on_kernels(both_ways), both_ways(), strict=True):
+        np.testing.assert_allclose(value, reference, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+
+
+@needs_compiler
 @pytest.mark.parametrize("small", [0, recurrence.SMALL], ids=["product apart", "one kernel a step"])
 def test_gradients_of_a_layer_on_kernels_match_finite_differences(on_kernels, small, monkeypatch):
     monkeypatch.setattr(recurrence, "SMALL", small)
@@ -182,8 +211,7 @@ def test_a_wrong_sign_in_a_kernel_is_found(compiled, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc to compile the kernels with")
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("text", TEXTS, ids=[name_of(text) for text in TEXTS])
+@pytest.mark.parametrize(("text", "dtype"), TO_COMPILE)
 def test_nvcc_compiles_the_kernels(text, dtype, tmp_path):
     path = tmp_path / "kernel.cu"
     path.write_text(source(text, dtype))

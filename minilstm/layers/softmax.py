@@ -14,7 +14,7 @@ Half precision is widened to float32 from the logits to the cost and back.
 
 import numpy as np
 
-from minilstm.cuda import launch
+from minilstm.cuda import BLOCK_REDUCE, launch
 from minilstm.device import array_module, on_gpu
 
 
@@ -91,25 +91,9 @@ def softmax_backward(cache):
     return dhidden, grads
 
 
-EXP_ROWS = """
-// The sum, or the largest, of one number of each thread of the block: in log2(blockDim.x) rounds the upper half of the
-// threads hands its numbers to the lower half. The order is always the same, and so is the result, bit for bit.
-__device__ wide block_reduce(wide value, wide* shared, bool largest)
-{
-    shared[threadIdx.x] = value;
-    for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            wide other = shared[threadIdx.x + half];
-            shared[threadIdx.x] = largest ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
-        }
-    }
-    __syncthreads();
-    value = shared[0];
-    __syncthreads();
-    return value;
-}
-
+EXP_ROWS = (
+    BLOCK_REDUCE
+    + """
 extern "C" __global__ void exp_rows(wide* p, const int* targets, wide* total, wide* target_logits, int V)
 {
     __shared__ wide shared[256];
@@ -125,6 +109,7 @@ extern "C" __global__ void exp_rows(wide* p, const int* targets, wide* total, wi
     if (threadIdx.x == 0) total[n] = sum;
 }
 """
+)
 
 
 def exp_rows(p, targets):
