@@ -57,9 +57,10 @@ stage gpu-tests 60 python3 -m pytest -q -p no:cacheprovider tests/test_gpu.py
 stage speed 120 python3 -m benchmarks.speed --device cuda --tasks train --rounds 5 --out "$results"
 stage speed-tf32 120 python3 -m benchmarks.speed --device cuda --tasks train --rounds 5 --precision tf32 --out "$results"
 stage launches 60 python3 -m benchmarks.launches --out "$results"
+stage recurrence 40 python3 -m benchmarks.recurrence --out "$results"
 [ -n "$ptb" ] && training large
 [ -n "$ptb" ] && training medium
 stage speed-evaluate 150 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" --rounds 3 --out "$work"
-stage tests 200 python3 -m pytest -q -p no:cacheprovider --ignore tests/test_notebooks.py
+stage tests 300 python3 -m pytest -q -p no:cacheprovider --ignore tests/test_notebooks.py
 if [ $failed = 1 ]; then echo "something FAILED: see above"; exit 1; fi
 if [ $unfinished = 1 ]; then echo "not all done: call again"; else echo "all done"; fi

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
 from minilstm import recurrence
+from minilstm.cublas import recordable_products
 from minilstm.device import select_device, use_precision
 from minilstm.errors import UserError
 from minilstm.graph import record_graph
@@ -36,6 +37,7 @@ def make_replay(H, small, dtype, cupy):
     inputs, doutputs = (cupy.asarray(rng.standard_normal((T, B, H)).astype(dtype)) for _ in range(2))
     state = cupy.zeros((B, H), dtype=dtype), cupy.zeros((B, H), dtype=dtype)
 
+    @recordable_products(cupy)
     def run():
         outputs, _, cache = lstm_forward(inputs, state, params)
         return outputs, lstm_backward(doutputs, None, cache)[0]

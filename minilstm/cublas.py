@@ -26,8 +26,13 @@ WORKSPACE = 32 * 2**20  # bytes, as cuBLAS advises for its largest cards
 @cache
 def library(cupy):
     """cuBLAS as CuPy has loaded it, a handle of our own, and memory for its intermediate results."""
+    _ = cupy.cuda.Device().cublas_handle  # CuPy finds and loads the library, wherever it is; by name it is found again
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    cublas = ctypes.CDLL(f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}")
+    name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
+    try:
+        cublas = ctypes.CDLL(name)
+    except OSError as error:
+        raise RuntimeError(f"CuPy has loaded cuBLAS, but not as {name}") from error
     handle = ctypes.c_void_p()
     call(cublas.cublasCreate_v2, ctypes.byref(handle))
     return cublas, handle, cupy.cuda.alloc(WORKSPACE)

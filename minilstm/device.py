@@ -62,11 +62,13 @@ def select_device(name):
         import cupy
 
         gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-        cupy.zeros(1)  # the driver, the toolkit and the card really work together
-    except ImportError:
-        reason = "CuPy is not installed: pip install cupy-cuda12x, or cupy-cuda13x, as the driver is"
+        ones = cupy.ones((2, 2))
+        float((ones @ ones).sum())  # the driver, the card, the compiler of kernels and cuBLAS really work together
+    except ModuleNotFoundError:
+        reason = 'CuPy is not installed: pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk], as the driver is'
     except Exception as error:  # CuPy has a family of errors for a missing driver, card or library
-        reason = f"CuPy found no usable GPU ({' '.join(str(error).split())})"
+        why = " ".join(str(error).split())
+        reason = f'CuPy finds no GPU that it can use ({why}); CUDA comes with pip install "cupy-cuda12x[ctk]"'
     else:
         return cupy, f"Device: cuda ({gpu}, CuPy {cupy.__version__})"
     if name == "cuda":

@@ -11,6 +11,7 @@ from minilstm.checkpoint import save_checkpoint
 from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.corpus import load_corpus, num_windows, streams, window
+from minilstm.cublas import recordable_products
 from minilstm.device import select_device, to_host
 from minilstm.errors import UserError
 from minilstm.layerchecks import BOUND, Shapes, check_layers
@@ -70,6 +71,25 @@ def test_kernels_equal_the_numpy_lines(dtype):
 
     for mine, theirs in zip(both_ways(cupy), both_ways(np), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_products_that_a_graph_can_record_equal_numpys(dtype):
+    rng = np.random.default_rng(0)
+    rows, matrix, columns = (rng.standard_normal(shape).astype(dtype) for shape in ((7, 30), (30, 11), (11, 30)))
+    tolerance = {"float64": 1e-13, "float32": 1e-5, "float16": 1e-2}[dtype]
+    a, b, c = map(cupy.asarray, (rows, matrix, columns))
+    with recordable_products(cupy):
+        products = [a @ b, a @ c.T, b.T @ a.T, c @ a.T, a[0] @ b, a[:1] @ b, b[:, :1].copy().T @ a.T]
+        dots = [b.T.copy()[0] @ a[0]] if dtype != "float16" else []
+    expected = [rows @ matrix, rows @ columns.T, matrix.T @ rows.T, columns @ rows.T, rows[0] @ matrix]
+    expected += [rows[:1] @ matrix, matrix[:, :1].T @ rows.T, matrix[:, 0] @ rows[0]]
+    for value, reference in zip(products + dots, expected, strict=dtype != "float16"):
+        assert value.shape == reference.shape
+        np.testing.assert_allclose(to_host(value), reference, rtol=tolerance, atol=tolerance * 10)
+    assert "__matmul__" not in vars(cupy.ndarray)  # CuPy's own product again
+    with pytest.raises(ValueError, match="gaps in memory"), recordable_products(cupy):
+        a[:, ::2] @ b[::2]
 
 
 def test_masks_are_the_cpus():
