@@ -25,10 +25,11 @@ FAMILIES = {
     "gates": r"gates_(for|back)ward",
     "softmax": r"exp_rows|softmax_gradient",
     "dropout masks": r"dropout_mask",
+    "norm, clipping, SGD": r"together",
     "copies": r"Memcpy|Memset|copy",
     "other": r"",
 }
-COLOURS = "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#BBBBBB"
+COLOURS = "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#BBBBBB"
 
 
 def measure(config, steps):

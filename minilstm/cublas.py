@@ -19,7 +19,6 @@ from minilstm.device import array_module
 AS_STORED, TRANSPOSED = 0, 1  # cublasOperation_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2}  # cudaDataType_t
 ARITHMETIC = {"float32": 68, "float64": 70, "float16": 68, "tf32": 77}  # cublasComputeType_t
-ON_DEVICE = 1  # cublasPointerMode_t: where the result of a dot product goes
 WORKSPACE = 32 * 2**20  # bytes, as cuBLAS advises for its largest cards
 
 
@@ -58,10 +57,8 @@ def recordable_products(cupy):
 
 
 def product(a, b):
-    """a @ b for a (M, K) or (K,) and b (K, N), or for a and b (K,): a new array, as NumPy defines it."""
+    """a @ b for a (M, K) or (K,) and b (K, N): a new array, as NumPy defines it."""
     cupy = array_module(a)
-    if b.ndim == 1:
-        return dot(a, b)
     (K, N), M = b.shape, a.size // len(b)
     c = cupy.empty((*a.shape[:-1], N), dtype=a.dtype)
     arithmetic = "tf32" if a.dtype == "float32" and os.environ.get("CUPY_TF32") == "1" else a.dtype.name
@@ -85,16 +82,3 @@ def operand(x):
     else:
         raise ValueError(f"a matrix {x.shape} in a product has gaps in memory")
     return operation, ctypes.c_void_p(x.data.ptr), TYPES[x.dtype.name], length
-
-
-def dot(a, b):
-    """Sum of a * b, (K,) each: an array () on the device, which the host need not wait for."""
-    cupy = array_module(a)
-    c = cupy.empty((), dtype=a.dtype)
-    cublas, handle, _ = library(cupy)
-    function = {"float32": cublas.cublasSdot_v2, "float64": cublas.cublasDdot_v2}[a.dtype.name]
-    call(cublas.cublasSetPointerMode_v2, handle, ON_DEVICE)
-    call(function, handle, a.size, ctypes.c_void_p(a.data.ptr), 1, ctypes.c_void_p(b.data.ptr), 1,
-         ctypes.c_void_p(c.data.ptr))  # fmt: skip
-    call(cublas.cublasSetPointerMode_v2, handle, 1 - ON_DEVICE)
-    return c

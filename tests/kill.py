@@ -183,10 +183,10 @@ def torture(base, kills, seed=0):
             run = (disk if on_disk else base) / f"run{runs}"
             for _ in range(1000):
                 fresh = not (run / "config.json").exists()
-                arguments = ["--data", corpus, "--out", run, *TRAIN] if fresh else ["--resume", "--out", run]
+                arguments = ["--data", corpus, *TRAIN] if fresh else ["--resume", "--device", "cpu"]
                 enough = sum(tally[kind, "killed"] for kind in KINDS) == kills
                 kind = "none" if enough else rng.choice([*kinds[:4], "disk"] if on_disk else kinds)
-                status, error = attempt(kind, ["train", *arguments, *EVERY], run, rng, seconds)
+                status, error = attempt(kind, ["train", *arguments, "--out", run, *EVERY], run, rng, seconds)
                 outcome = {0: "missed", 2: "refused"}.get(status, "killed" if status in DEATHS else status)
                 assert outcome in ("missed", "refused", "killed"), (kind, status, error)
                 assert outcome != "refused" or kind in ("full", "disk", "read-only"), (kind, error)

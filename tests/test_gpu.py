@@ -81,10 +81,9 @@ def test_products_that_a_graph_can_record_equal_numpys(dtype):
     a, b, c = map(cupy.asarray, (rows, matrix, columns))
     with recordable_products(cupy):
         products = [a @ b, a @ c.T, b.T @ a.T, c @ a.T, a[0] @ b, a[:1] @ b, b[:, :1].copy().T @ a.T]
-        dots = [b.T.copy()[0] @ a[0]] if dtype != "float16" else []
     expected = [rows @ matrix, rows @ columns.T, matrix.T @ rows.T, columns @ rows.T, rows[0] @ matrix]
-    expected += [rows[:1] @ matrix, matrix[:, :1].T @ rows.T, matrix[:, 0] @ rows[0]]
-    for value, reference in zip(products + dots, expected, strict=dtype != "float16"):
+    expected += [rows[:1] @ matrix, matrix[:, :1].T @ rows.T]
+    for value, reference in zip(products, expected, strict=True):
         assert value.shape == reference.shape
         np.testing.assert_allclose(to_host(value), reference, rtol=tolerance, atol=tolerance * 10)
     assert "__matmul__" not in vars(cupy.ndarray)  # CuPy's own product again

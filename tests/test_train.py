@@ -72,7 +72,7 @@ def test_a_finished_run_can_be_trained_longer_as_if_it_had_been_meant_so(tiny, t
     assert main([*tiny, "--out", str(tmp_path / "whole")]) == 0
     shorter = [*tiny, "--max-max-epoch", "2"]
     assert main([*shorter, "--out", str(tmp_path / "parts")]) == 0
-    assert main(["train", "--resume", "--out", str(tmp_path / "parts"), "--max-max-epoch", "3"]) == 0
+    assert main(["train", "--resume", "--device", "cpu", "--out", str(tmp_path / "parts"), "--max-max-epoch", "3"]) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, tmp_path, number):
     assert f"minilstm train --resume --out {parts}" in output
     assert "Traceback" not in output
     assert 0 < load_checkpoint(parts / "checkpoint.safetensors").progress.step < 8 * 99
-    assert main(["train", "--resume", "--out", str(parts)]) == 0
+    assert main(["train", "--resume", "--device", "cpu", "--out", str(parts)]) == 0
     assert main([*tiny, "--out", str(whole)]) == 0
 
 
