@@ -3,7 +3,8 @@
     python -m benchmarks.recurrence                  # needs a GPU
 
 Writes recurrence.json and recurrence.png: microseconds of a time step, forward and backward, for growing hidden sizes,
-both ways in turn. Where the lines cross is where `SMALL` in minilstm/recurrence.py belongs.
+all ways in turn. Where the lines cross is where `SMALL` in minilstm/recurrence.py belongs, and the lower one of the
+kernels tells its `ROWS`.
 """
 
 import argparse
@@ -17,19 +18,29 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
-from minilstm import recurrence
+from minilstm import kernels, recurrence
 from minilstm.cublas import recordable_products
 from minilstm.device import select_device, use_precision
 from minilstm.errors import UserError
 from minilstm.graph import record_graph
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 
-WAYS = {"library": 0, "in the gates' kernel": sys.maxsize}  # the largest layer whose products are put off
+WAYS = {  # the largest layer whose products are put off, and the rows of a warp that does them
+    "library": (0, 4),
+    "gates' kernel, 4 rows": (sys.maxsize, 4),
+    "gates' kernel, 10 rows": (sys.maxsize, 10),
+}
+COLOURS = "#0072B2", "#D55E00", "#009E73"
 T, B = 20, 20
 WINDOWS = 100  # of a measurement
 
 
-def make_replay(H, small, dtype, cupy):
+def with_rows(name, rows):
+    """The kernel of this name, its warps working on so many rows."""
+    return patch.object(kernels, name, getattr(kernels, name).replace("ROWS = 4 }", f"ROWS = {rows} }}"))
+
+
+def make_replay(H, small, rows, dtype, cupy):
     """A layer's forward and backward pass over a window as one CUDA graph: a function that launches it."""
     rng = np.random.default_rng(0)
     shapes = {"weight_ih": (4 * H, H), "weight_hh": (4 * H, H), "bias": (4 * H,)}
@@ -42,7 +53,11 @@ def make_replay(H, small, dtype, cupy):
         outputs, _, cache = lstm_forward(inputs, state, params)
         return outputs, lstm_backward(doutputs, None, cache)[0]
 
-    with patch.object(recurrence, "SMALL", small):
+    with (
+        patch.multiple(recurrence, SMALL=small, ROWS=rows),
+        with_rows("GATES_FORWARD_WITH_PRODUCT", rows),
+        with_rows("GATES_BACKWARD_WITH_PRODUCT", rows),
+    ):
         run()  # compiles the kernels, sets up the library
         return record_graph(run, cupy)[1]
 
@@ -63,7 +78,7 @@ def draw(result, path):
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     sizes = [row["hidden_size"] for row in result["rows"]]
-    for way, colour, style in zip(WAYS, ("#0072B2", "#D55E00"), ("o-", "s--"), strict=True):
+    for way, colour, style in zip(WAYS, COLOURS, ("o-", "s--", "D-."), strict=True):
         axes.loglog(sizes, [row["microseconds"][way] for row in result["rows"]], style, color=colour, label=way)
     axes.axvline(recurrence.SMALL, color="#777777", linestyle=":", label="SMALL, today's limit")
     axes.set_xticks(sizes, sizes)
@@ -92,7 +107,7 @@ def main():
     result = {"machine": describe("cuda"), "dtype": args.dtype, "precision": args.precision, "rows": []}
     print("microseconds of a time step, forward and backward\nhidden size" + "".join(f"{way:>24}" for way in WAYS))
     for H in args.sizes:
-        replays = {way: make_replay(H, small, args.dtype, cupy) for way, small in WAYS.items()}
+        replays = {way: make_replay(H, *how, args.dtype, cupy) for way, how in WAYS.items()}
         times = {way: [] for way in WAYS}
         for replay in replays.values():  # the first time apart: the graph goes to the device
             microseconds(replay, cupy)
