@@ -203,7 +203,7 @@ def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(compiled, seed
 def test_a_wrong_sign_in_a_kernel_is_found(compiled, tmp_path):
     text = softmax.SOFTMAX_GRADIENT.replace("- (v == targets[n])", "+ (v == targets[n])")
     assert text != softmax.SOFTMAX_GRADIENT
-    p, total, targets, weights = np.ones((2, 3)), np.full(2, 3.0), np.array([0, 1], np.int32), np.ones(2)
+    p, total, targets, weights = np.ones((2, 3)), np.full(2, 3.0), np.array([0, 1]), np.ones(2)
     expected = p.copy()
     softmax.softmax_gradient(expected, total, targets, weights)
     cuda_on_cpu.compile_kernel(text, "float64", tmp_path)(2, p, total, targets, weights, np.int32(3))

@@ -92,7 +92,8 @@ def lstm_backward(doutputs, dstate, cache):
     H = params["weight_hh"].shape[1]
     dgates = xp.empty((T, B, 4 * H), dtype=inputs.dtype)  # dgates[t] is dz_t
     if dstate is None:
-        dstate = xp.zeros((B, H), dtype=inputs.dtype), xp.zeros((B, H), dtype=inputs.dtype)
+        nothing = xp.zeros((B, H), dtype=inputs.dtype)
+        dstate = nothing, nothing
     drecurrent, dcell = dstate
     weight_hh = by_columns(params["weight_hh"])
 

@@ -94,7 +94,7 @@ def softmax_backward(cache):
 EXP_ROWS = (
     BLOCK_REDUCE
     + """
-extern "C" __global__ void exp_rows(wide* p, const int* targets, wide* total, wide* target_logits, int V)
+extern "C" __global__ void exp_rows(wide* p, const long long* targets, wide* total, wide* target_logits, int V)
 {
     __shared__ wide shared[256];
     int n = blockIdx.x;                             // a block does a row, each thread every blockDim.x-th word of it
@@ -132,7 +132,7 @@ def exp_rows(p, targets):
     N, V = p.shape
     if on_gpu(p):
         total, target_logits = xp.empty(N, dtype=p.dtype), xp.empty(N, dtype=p.dtype)
-        launch(EXP_ROWS, N, (p, targets.astype("int32", copy=False), total, target_logits), (np.int32(V),))
+        launch(EXP_ROWS, N, (p, targets.astype("int64", copy=False), total, target_logits), (np.int32(V),))
         return total, target_logits
     p -= p.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
     target_logits = p[xp.arange(N), targets]  # (N,)
@@ -142,7 +142,8 @@ def exp_rows(p, targets):
 
 
 SOFTMAX_GRADIENT = """
-extern "C" __global__ void softmax_gradient(wide* p, const wide* total, const int* targets, const wide* weights, int V)
+extern "C" __global__ void softmax_gradient(wide* p, const wide* total, const long long* targets,
+                                            const wide* weights, int V)
 {
     int n = blockIdx.x;                             // a block does a row, as in exp_rows
     wide* row = p + (long long)n * V;
@@ -162,6 +163,6 @@ def softmax_gradient(p, total, targets, weights):
     """
     N, V = p.shape
     if on_gpu(p):
-        return launch(SOFTMAX_GRADIENT, N, (p, total, targets.astype("int32", copy=False), weights), (np.int32(V),))
+        return launch(SOFTMAX_GRADIENT, N, (p, total, targets.astype("int64", copy=False), weights), (np.int32(V),))
     p *= (weights / total)[:, None]
     p[array_module(p).arange(N), targets] -= weights
