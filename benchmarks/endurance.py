@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from minilstm.plot import COLOURS
-from minilstm.start import new_run
+from minilstm.runs.plot import COLOURS
+from minilstm.runs.session import new_run
 from minilstm.train import train
 
 EVERY = 100  # steps between two looks

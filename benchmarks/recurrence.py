@@ -18,11 +18,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
-from minilstm import kernels, recurrence
-from minilstm.cublas import recordable_products
 from minilstm.device import select_device, use_precision
 from minilstm.errors import UserError
-from minilstm.graph import record_graph
+from minilstm.gpu import lstm_kernels as kernels
+from minilstm.gpu import recurrence
+from minilstm.gpu.cublas import recordable_products
+from minilstm.gpu.graph import record_graph
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 
 WAYS = {  # the largest layer whose products are put off, and the rows of a warp that does them

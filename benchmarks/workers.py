@@ -33,23 +33,23 @@ def random_ids(shape):
 
 def minilstm_step(config, task, device, graph=True):
     """A function that does one step and returns its cost, on the device; on a GPU as a CUDA graph, or without."""
-    from minilstm.model import cost_forward, zero_state
-    from minilstm.train import initial_checkpoint, make_device_step, train_step
+    from minilstm.model import loss_forward, zero_state
+    from minilstm.train import compile_step, init_train_state, train_step
 
     xp, _ = select_device(device)
     use_precision(xp, config.precision)
-    checkpoint = initial_checkpoint(config, [str(n) for n in range(VOCAB_SIZE)], xp)
+    checkpoint = init_train_state(config, [str(n) for n in range(VOCAB_SIZE)], xp)
     shape = shape_of(config, task)
     inputs, targets = xp.asarray(random_ids(shape))
     state = zero_state(config, shape[1], xp)
-    device_step = make_device_step(checkpoint, xp) if graph else None
+    device_step = compile_step(checkpoint, xp) if graph else None
 
     def step():
         nonlocal state
         if task == "train":
             cost, _ = train_step(checkpoint, inputs, targets, config.learning_rate, xp, device_step)
         else:
-            cost, state = cost_forward(checkpoint.params, config, inputs, targets, state)
+            cost, state = loss_forward(checkpoint.params, config, inputs, targets, state)
         return cost
 
     return step

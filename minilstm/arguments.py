@@ -113,7 +113,7 @@ def build_parser():
     generate.add_argument("--seed", type=count, default=0, help="the same seed writes the same text (0)")
     device_flag(generate)
 
-    plot = command("plot", "Draw the perplexity curves of one or more runs.")
+    plot = command("plot", "RandomInputs the perplexity curves of one or more runs.")
     plot.add_argument("runs", nargs="+", metavar="run", help="directory of a run")
     plot.add_argument("-o", "--output", default="curves.png", metavar="FILE", help="PNG, SVG or PDF (curves.png)")
 

@@ -11,26 +11,26 @@ from shlex import quote
 
 from minilstm.arguments import parse
 from minilstm.config import Config
-from minilstm.errors import UserError, one_line, visible
-from minilstm.signals import silence
+from minilstm.errors import UserError, escape_control_chars, one_line
+from minilstm.runs.signals import silence
 
 
-def typed_config(args):
+def config_overrides(args):
     """The hyperparameters that were typed."""
     return {f.name: getattr(args, f.name) for f in fields(Config) if hasattr(args, f.name)}
 
 
 def run_train(args):
     from minilstm.device import select_device
-    from minilstm.start import new_run, resume_run
+    from minilstm.runs.session import new_run, resume_run
 
     if args.resume and (args.out is None or args.overwrite):
         raise UserError("--resume needs --out DIR, the run to go on with, and does not go with --overwrite")
     xp, note = select_device(args.device)
     if args.resume:
-        begin = resume_run(typed_config(args), args.data, args.out, xp)
+        begin = resume_run(config_overrides(args), args.data, args.out, xp)
     else:
-        begin = new_run(typed_config(args), args.data, args.out, args.overwrite, xp)
+        begin = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
     with begin as (run, checkpoint, corpus, floor):
         print(note)
         return train_and_tell(args, run, checkpoint, corpus, floor, xp)
@@ -83,7 +83,7 @@ def how_to_go_on(run):
 def run_evaluate(args):
     from minilstm.device import select_device
     from minilstm.evaluate import count_predictions, evaluate
-    from minilstm.start import open_corpus, open_run
+    from minilstm.runs.session import open_corpus, open_run
 
     xp, note = select_device(args.device)
     checkpoint, _, description = open_run(args.run, xp)
@@ -101,10 +101,10 @@ def run_evaluate(args):
 
 
 def run_generate(args):
-    from minilstm.corpus import EOS
     from minilstm.device import select_device
     from minilstm.generate import encode_prompt, generate
-    from minilstm.start import open_run
+    from minilstm.runs.session import open_run
+    from minilstm.text.corpus import EOS
 
     xp, _ = select_device(args.device)
     checkpoint, vocabulary, _ = open_run(args.run, xp)
@@ -115,20 +115,20 @@ def run_generate(args):
     line_start = not prompt
     print(*args.prompt.split(), end="")
     for word in words:
-        print("\n" if word == EOS else visible(word if line_start else f" {word}"), end="", flush=True)
+        print("\n" if word == EOS else escape_control_chars(word if line_start else f" {word}"), end="", flush=True)
         line_start = word == EOS
     print()
 
 
 def run_plot(args):
-    from minilstm.plot import plot_runs
+    from minilstm.runs.plot import plot_runs
 
     plot_runs(args.runs, args.output)
     print(f"Curve: {args.output}")
 
 
 def run_download(args):
-    from minilstm.download import download_ptb
+    from minilstm.text.download import download_ptb
 
     source = download_ptb(args.out)
     print(f"{args.out}: {'fetched from ' + source if source else 'already there'}; sha256 of every file is right")
@@ -137,7 +137,7 @@ def run_download(args):
 
 def run_gradcheck(args):
     from minilstm.device import select_device
-    from minilstm.layerchecks import BOUND, check_layers
+    from minilstm.gradcheck_cases import BOUND, check_layers
 
     xp, note = select_device(args.device)
     print(note)

@@ -12,12 +12,12 @@ class UserError(ValueError):
     """
 
 
-def visible(text):
+def escape_control_chars(text):
     """A text with its control characters written out.
 
     Examples
     --------
-    >>> print(visible("red: \\x1b[31m"))
+    >>> print(escape_control_chars("red: \\x1b[31m"))
     red: \\x1b[31m
     """
     return text.translate(CONTROLS)
@@ -25,5 +25,5 @@ def visible(text):
 
 def one_line(text, most=1000):
     """A text as one line of at most `most` characters, the middle left out."""
-    text = visible(text)
+    text = escape_control_chars(text)
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 3 :]}"

@@ -11,10 +11,10 @@ import sys
 
 from tqdm import tqdm
 
-from minilstm.corpus import streams, window
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.model import cost_forward, zero_state
+from minilstm.model import loss_forward, zero_state
+from minilstm.text.batches import get_batch
 
 
 def perplexity(cost, steps):
@@ -52,7 +52,7 @@ def evaluate(params, config, split, ids, xp, stopped=()):
     UserError
         If the split is too short, or its perplexity is not a finite number.
     """
-    data, num_steps = lay_out(config, split, ids)
+    data, num_steps = eval_batches(config, split, ids)
     data = xp.asarray(data)
     steps = len(data) - 1
     state = zero_state(config, data.shape[1], xp)
@@ -60,8 +60,8 @@ def evaluate(params, config, split, ids, xp, stopped=()):
     for k in tqdm(range(math.ceil(steps / num_steps)), split, leave=False, disable=not sys.stderr.isatty()):
         if stopped:
             return math.nan
-        inputs, targets = window(data, k, num_steps)
-        cost, state = cost_forward(params, config, inputs, targets, state)
+        inputs, targets = get_batch(data, k, num_steps)
+        cost, state = loss_forward(params, config, inputs, targets, state)
         costs.append(cost)
     result = perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), steps)
     if not math.isfinite(result):
@@ -74,21 +74,5 @@ def evaluate(params, config, split, ids, xp, stopped=()):
 
 def count_predictions(config, split, ids):
     """How many words of a split `evaluate` predicts: in each stream all but the first, (batch_len - 1) * B."""
-    data, _ = lay_out(config, split, ids)
+    data, _ = eval_batches(config, split, ids)
     return (data.shape[0] - 1) * data.shape[1]
-
-
-def lay_out(config, split, ids):
-    """The streams on which a split is measured, (batch_len, B), and the length of a window.
-
-    As in the reference: train and valid in the training's batch_size streams, the test in one, so that every word
-    after the first is predicted once. That stream's windows are batch_size times longer: as much work for each.
-    """
-    batch_size, num_steps = config.batch_size, config.num_steps
-    if split == "test":
-        batch_size, num_steps = 1, num_steps * batch_size
-    if len(ids) < 2 * batch_size:
-        raise UserError(
-            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; add text or lower --batch-size"
-        )
-    return streams(ids, batch_size), num_steps

@@ -14,10 +14,10 @@ try:
 except ImportError:  # Windows: there nothing keeps two runs apart
     fcntl = None
 
-MOST_TEXT = 100_000_000  # bytes of a config.json, vocab.txt or metrics.csv: far more than any run writes
+MAX_TEXT_BYTES = 100_000_000  # bytes of a config.json, vocab.txt or metrics.csv: far more than any run writes
 
 
-def regular(path, flags):
+def open_regular(path, flags):
     """An opener for ``open``: only a regular file; a pipe or a device may have no end, or nobody at the other side.
 
     Raises
@@ -39,7 +39,7 @@ def read_bytes(path, most):
     OSError
         If it cannot be read, is something else, or larger.
     """
-    with open(path, "rb", opener=regular) as file:
+    with open(path, "rb", opener=open_regular) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
@@ -56,7 +56,7 @@ def read_text(path):
     UnicodeDecodeError
         If it is not UTF-8.
     """
-    return read_bytes(path, MOST_TEXT).decode("utf-8")
+    return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8")
 
 
 def parse_json(text, most=100):
@@ -77,7 +77,7 @@ def parse_json(text, most=100):
     return json.loads(text)
 
 
-def write_whole(path, contents):
+def atomic_write(path, contents):
     """Write a file so that a kill at any moment leaves the old file or the new one, never half of one.
 
     The contents go beside the file, are flushed to the disk, and take its name only then. A link in the file's place
@@ -134,7 +134,7 @@ def locked(run):
     """
 
     def own(path, flags):
-        return regular(path, flags | getattr(os, "O_NOFOLLOW", 0))  # a link would have us make a file elsewhere
+        return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))  # a link would have us make a file elsewhere
 
     try:
         file = open(run / "lock", "ab", opener=own)  # noqa: SIM115, closed below

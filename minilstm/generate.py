@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 
-from minilstm.corpus import EOS, UNK
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.model import next_word_logits, zero_state
+from minilstm.text.corpus import EOS, UNK
 
 
 def encode_prompt(prompt, vocabulary):
@@ -35,7 +35,7 @@ def encode_prompt(prompt, vocabulary):
 
 
 def sample(logits, temperature, rng):
-    """Draw an id from one row of logits (V,)."""
+    """RandomInputs an id from one row of logits (V,)."""
     if not np.isfinite(logits).all():
         raise UserError("the model's scores are not finite: its weights have grown too big; train it again")
     if temperature == 0:

@@ -29,7 +29,7 @@ def param_shapes(config, vocab_size):
 
 
 def init_params(config, vocab_size, xp):
-    """Draw the initial weights: uniform in +-init_scale, LSTM biases zero.
+    """RandomInputs the initial weights: uniform in +-init_scale, LSTM biases zero.
 
     They are drawn on the host in float64, so that one seed means one start on every device and in every precision.
 
@@ -70,7 +70,7 @@ def zero_state(config, batch_size, xp):
 
 
 def draw_masks(config, step, shape, xp):
-    """Draw the dropout masks of one training step: for the embedded input and for each layer's output.
+    """RandomInputs the dropout masks of one training step: for the embedded input and for each layer's output.
 
     Each step has a random stream of its own, whose key is (seed, step): a resumed run draws what the uninterrupted one
     would, on any device.
@@ -154,14 +154,14 @@ def stack_backward(doutputs, cache):
     return grads
 
 
-def cost_forward(params, config, inputs, targets, state, weights=None):
+def loss_forward(params, config, inputs, targets, state, weights=None):
     """Cost of a window without gradients, for evaluation: returns the cost, array (), and the new state."""
     x, state, _ = stack_forward(params, config, inputs, state)
     cost, _ = softmax_forward(x, targets, decoder_params(params), weights)
     return cost, state
 
 
-def cost_and_gradients(params, config, inputs, targets, state, masks=None, weights=None):
+def loss_and_gradients(params, config, inputs, targets, state, masks=None, weights=None):
     """Forward and backward pass of one window of truncated BPTT.
 
     Parameters
@@ -182,7 +182,7 @@ def cost_and_gradients(params, config, inputs, targets, state, masks=None, weigh
     cost : array ()
         Nats: summed over T, averaged over B.
     grads : dict
-        Name -> array; that of encoder.weight is a `RowGradient` (layers/embedding.py), the used rows alone.
+        Name -> array; that of encoder.weight is a `SparseGradient` (layers/embedding.py), the used rows alone.
     state : list of (h, c), each (B, H)
         After the window; no gradient flows back from it.
     """

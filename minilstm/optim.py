@@ -7,13 +7,13 @@ spent once it has been applied.
 """
 
 from minilstm.device import array_module
-from minilstm.layers.embedding import RowGradient
-from minilstm.many import descend, scale, sum_of_squares
+from minilstm.gpu.multi_tensor import descend, scale, sum_of_squares
+from minilstm.layers.embedding import SparseGradient
 
 
 def squared_norm(grad):
     """||g||^2 of one gradient, array () of at least float32; a repeated embedding row counts once."""
-    if not isinstance(grad, RowGradient):
+    if not isinstance(grad, SparseGradient):
         return sum_of_squares([grad])
     xp = array_module(grad.values)
     values = grad.values.astype(xp.promote_types(grad.values.dtype, xp.float32), copy=False)
@@ -43,7 +43,7 @@ def clip_by_global_norm(grads, max_grad_norm):
     >>> float(norm), grads["a"].item(), grads["b"].item()
     (5.0, 1.5, 2.0)
     """
-    dense, rows = dense_and_rows(grads)
+    dense, rows = split_sparse(grads)
     norm = (sum_of_squares(dense.values()) + sum(squared_norm(grad) for grad in rows.values())) ** 0.5
     factor = max_grad_norm / array_module(norm).maximum(norm, max_grad_norm)
     scale([*dense.values(), *(grad.values for grad in rows.values())], factor)
@@ -52,15 +52,15 @@ def clip_by_global_norm(grads, max_grad_norm):
 
 def sgd(params, grads, learning_rate):
     """W <- W - learning_rate * dW, in place; of an embedding only the rows that were used."""
-    dense, rows = dense_and_rows(grads)
+    dense, rows = split_sparse(grads)
     descend([params[name] for name in dense], dense.values(), learning_rate)
     for name, grad in rows.items():
         params[name][grad.ids] -= learning_rate * grad.values  # a repeated row writes the same result twice
 
 
-def dense_and_rows(grads):
+def split_sparse(grads):
     """Gradients parted into two dicts: whole arrays, and those of an embedding's used rows."""
-    rows = {name: grad for name, grad in grads.items() if isinstance(grad, RowGradient)}
+    rows = {name: grad for name, grad in grads.items() if isinstance(grad, SparseGradient)}
     return {name: grad for name, grad in grads.items() if name not in rows}, rows
 
 
@@ -78,7 +78,7 @@ def adam(params, grads, learning_rate, moments, step, beta1=0.9, beta2=0.999, ep
     """
     for name, grad in grads.items():
         m, v = moments[name]
-        grad = grad.to_dense(len(m)) if isinstance(grad, RowGradient) else grad
+        grad = grad.to_dense(len(m)) if isinstance(grad, SparseGradient) else grad
         grad = grad.astype(m.dtype, copy=False)
         m += (1 - beta1) * (grad - m)
         v += (1 - beta2) * (grad * grad - v)

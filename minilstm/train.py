@@ -13,24 +13,25 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from minilstm.checkpoint import Checkpoint, Progress, save_checkpoint
-from minilstm.corpus import fingerprint, num_windows, streams, window
-from minilstm.cublas import recordable_products
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
-from minilstm.graph import fixed, record_graph
-from minilstm.mixed import half_cost_and_gradients
-from minilstm.model import cost_and_gradients, draw_masks, init_params, zero_state
+from minilstm.gpu.cublas import recordable_products
+from minilstm.gpu.graph import fixed, record_graph
+from minilstm.mixed_precision import half_loss_and_gradients
+from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
 from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
-from minilstm.plot import plot_runs
-from minilstm.rundir import append_metrics
-from minilstm.signals import say, stop_signals
+from minilstm.runs.checkpoint import Checkpoint, Progress, save_checkpoint
+from minilstm.runs.directory import append_metrics
+from minilstm.runs.plot import plot_runs
+from minilstm.runs.signals import say, stop_signals
+from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.text.corpus import fingerprint
 
 READ_EVERY = 20  # steps between two looks at the device's costs and norms
 
 
-def initial_checkpoint(config, vocabulary, xp):
+def init_train_state(config, vocabulary, xp):
     """A run before its first step: fresh weights, zero state."""
     params = init_params(config, len(vocabulary), xp)
     moments = zero_moments(params) if config.optimizer == "adam" else {}
@@ -51,7 +52,7 @@ def update(checkpoint, inputs, targets, masks, learning_rate, step):
     Parameters and returns as for `train_step`; `masks` from `draw_masks`; `step` is 1 for the first.
     """
     config, _, params, moments, state, _ = checkpoint
-    gradients = half_cost_and_gradients if config.dtype == "float16" else cost_and_gradients
+    gradients = half_loss_and_gradients if config.dtype == "float16" else loss_and_gradients
     cost, grads, new_state = gradients(params, config, inputs, targets, state, masks)
     grads, norm = clip_by_global_norm(grads, config.max_grad_norm)
     if config.optimizer == "adam":
@@ -63,7 +64,7 @@ def update(checkpoint, inputs, targets, masks, learning_rate, step):
     return cost, norm
 
 
-def make_device_step(checkpoint, xp):
+def compile_step(checkpoint, xp):
     """`update` of one run, as ``f(inputs, targets, masks, learning_rate, step)``: on a GPU as one CUDA graph."""
     step = partial(update, checkpoint)
     if xp.__name__ != "cupy":
@@ -84,7 +85,7 @@ def train_step(checkpoint, inputs, targets, learning_rate, xp, device_step=None)
     learning_rate : float
     xp : module
     device_step : callable, optional
-        From `make_device_step`; by default `update`.
+        From `compile_step`; by default `update`.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def train_step(checkpoint, inputs, targets, learning_rate, xp, device_step=None)
     return device_step(inputs, targets, masks, learning_rate, progress.step)
 
 
-def read_costs(unread, checkpoint, xp):
+def read_losses(unread, checkpoint, xp):
     """Bring costs and norms of the last steps to the host and into the progress; stop if the run has diverged."""
     config, progress = checkpoint.config, checkpoint.progress
     if not unread:
@@ -130,28 +131,30 @@ def train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, chec
     unread = []  # costs and norms still on the device
 
     def read():
-        read_costs(unread, checkpoint, xp)
+        read_losses(unread, checkpoint, xp)
         words = (progress.window - first) * config.num_steps * config.batch_size
-        so_far = perplexity(progress.cost, progress.window * config.num_steps) if progress.window else math.nan
-        return so_far, words / (time.perf_counter() - start)
+        running_perplexity = (
+            perplexity(progress.cost, progress.window * config.num_steps) if progress.window else math.nan
+        )
+        return running_perplexity, words / (time.perf_counter() - start)
 
     say(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", stopped)
     label = f"epoch {progress.epoch + 1}"
     with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
         while progress.window < windows and not stopped and not reached(progress, max_steps):
-            inputs, targets = window(data, progress.window, config.num_steps)
+            inputs, targets = get_batch(data, progress.window, config.num_steps)
             unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp, device_step))
             bar.update()
             due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
             save = checkpoint_every and progress.step % checkpoint_every == 0
             if due or save or len(unread) == READ_EVERY:
-                so_far, speed = read()
-                bar.set_postfix_str(f"perplexity {so_far:.2f}, {speed:.0f} words/s")
+                running_perplexity, speed = read()
+                bar.set_postfix_str(f"perplexity {running_perplexity:.2f}, {speed:.0f} words/s")
             if due:
-                report(run, config, progress, so_far, learning_rate, speed)
+                report(run, config, progress, running_perplexity, learning_rate, speed)
                 if not (sys.stdout.isatty() and sys.stderr.isatty()):
                     done = (progress.window - 1) / windows
-                    say(f"{done:.3f} perplexity: {so_far:.3f} speed: {speed:.0f} wps", stopped)
+                    say(f"{done:.3f} perplexity: {running_perplexity:.3f} speed: {speed:.0f} wps", stopped)
             if save:
                 save_checkpoint(run / "checkpoint.safetensors", checkpoint)
     return read()
@@ -162,11 +165,11 @@ def reached(progress, max_steps):
     return max_steps is not None and progress.step >= max_steps
 
 
-def report(run, config, progress, so_far, learning_rate, speed):
+def report(run, config, progress, running_perplexity, learning_rate, speed):
     """A train row of metrics.csv."""
     norm = median(progress.norms) if progress.norms else None
     tokens = progress.window * config.num_steps * config.batch_size
-    append_metrics(run, progress, progress.epoch + 1, "train", so_far, tokens, learning_rate, speed, norm)
+    append_metrics(run, progress, progress.epoch + 1, "train", running_perplexity, tokens, learning_rate, speed, norm)
     progress.norms.clear()
 
 
@@ -201,23 +204,25 @@ def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
     """
     config, _, params, _, state, progress = checkpoint
     path = run / "checkpoint.safetensors"
-    data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
+    data = xp.asarray(batchify(corpus.splits["train"], config.batch_size))
     windows = num_windows(len(data), config.num_steps)
-    device_step = make_device_step(checkpoint, xp)
+    device_step = compile_step(checkpoint, xp)
     with stop_signals() as stopped, np.errstate(all="ignore"):
         while progress.epoch < config.max_max_epoch:
             if stopped or (reached(progress, max_steps) and progress.window < windows):
                 return save_checkpoint(path, checkpoint)
             epoch, learning_rate = progress.epoch + 1, learning_rate_at(config, progress.epoch)
-            so_far, speed = train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every)
+            running_perplexity, speed = train_epoch(
+                run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every
+            )
             if progress.window < windows:
                 return save_checkpoint(path, checkpoint)
-            say(f"Epoch: {epoch} Train Perplexity: {so_far:.3f}", stopped)
+            say(f"Epoch: {epoch} Train Perplexity: {running_perplexity:.3f}", stopped)
             valid_perplexity = evaluate(params, config, "valid", corpus.splits["valid"], xp, stopped)
             if stopped:
                 return save_checkpoint(path, checkpoint)
             say(f"Epoch: {epoch} Valid Perplexity: {valid_perplexity:.3f}", stopped)
-            report(run, config, progress, so_far, learning_rate, speed)
+            report(run, config, progress, running_perplexity, learning_rate, speed)
             predictions = count_predictions(config, "valid", corpus.splits["valid"])
             append_metrics(run, progress, epoch, "valid", valid_perplexity, predictions)
             progress.epoch, progress.window, progress.cost = epoch, 0, 0.0

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 
-from minilstm.cuda import name_of, source
+from minilstm.gpu.launch import name_of, source
 
 COMPILER = shutil.which("g++")
 THREADS = 32  # of a block here, one warp: fewer than on a GPU, or their number would take long

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import minilstm
 
-WRITERS = {str(Path(minilstm.__file__).with_name(f"{name}.py")) for name in ("files", "rundir", "checkpoint", "start")}
+PACKAGE = Path(minilstm.__file__).parent
+WRITERS = {str(PACKAGE / name) for name in ("files.py", "runs/directory.py", "runs/checkpoint.py", "runs/session.py")}
 
 
 def kill_at_line(number):

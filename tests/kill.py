@@ -33,7 +33,7 @@ import numpy as np
 import safetensors.numpy
 from tqdm import tqdm
 
-from minilstm.rundir import read_metrics
+from minilstm.runs.directory import read_metrics
 
 KINDS = "moment", "line", "half", "full", "disk", "read-only"
 DEATHS = -signal.SIGKILL, -signal.SIGXFSZ

@@ -31,7 +31,7 @@ from kill import write_corpus
 from tqdm import tqdm
 
 from minilstm.cli import main as minilstm
-from minilstm.seal import BLANK, seal
+from minilstm.runs.checksum import BLANK, seal
 
 SECONDS = 60  # within which every command has to end
 MEMORY = 6 * 2**30  # bytes of address space

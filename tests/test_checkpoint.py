@@ -8,17 +8,17 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from minilstm.checkpoint import load_checkpoint, save_checkpoint
 from minilstm.config import PRESETS
 from minilstm.errors import UserError
-from minilstm.seal import BLANK, seal
-from minilstm.train import initial_checkpoint, train_step
+from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
+from minilstm.runs.checksum import BLANK, seal
+from minilstm.train import init_train_state, train_step
 
 CONFIG = replace(PRESETS["toy"], hidden_size=6, num_layers=2, num_steps=4, batch_size=3, forget_bias=0.5)
 
 
 def trained(config):
-    checkpoint = initial_checkpoint(config, [f"w{n}" for n in range(9)], np)
+    checkpoint = init_train_state(config, [f"w{n}" for n in range(9)], np)
     rng = np.random.default_rng(0)
     for _ in range(3):
         train_step(checkpoint, rng.integers(9, size=(4, 3)), rng.integers(9, size=(4, 3)), 0.1, np)
@@ -134,7 +134,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
     save_checkpoint(path, trained(CONFIG))
     before = path.read_bytes()
-    other = initial_checkpoint(replace(CONFIG, seed=1), ["a", "b"], np)
+    other = init_train_state(replace(CONFIG, seed=1), ["a", "b"], np)
     monkeypatch.setattr("minilstm.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(UserError, match="No space left"):
         save_checkpoint(path, other)

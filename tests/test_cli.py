@@ -151,7 +151,7 @@ def test_evaluate_prints_the_perplexity_that_training_did(capsys, corpus_dir, tm
 
 
 def test_evaluate_refuses_a_corpus_with_another_vocabulary(capsys, run):
-    from minilstm.corpus import toy_directory
+    from minilstm.text.corpus import toy_directory
 
     assert "another vocabulary" in complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilstm.corpus import fingerprint, load_corpus, num_windows, streams, window
 from minilstm.errors import UserError
+from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.text.corpus import fingerprint, load_corpus
 
 
 def write(directory, names="{}.txt", **texts):
@@ -94,10 +95,10 @@ def test_missing_files_and_bad_bytes_say_why(tmp_path):
 @given(tokens=st.integers(0, 300), batch_size=st.integers(1, 12), num_steps=st.integers(1, 20))
 def test_streams_keep_their_order_from_window_to_window(tokens, batch_size, num_steps):
     ids = np.arange(tokens)
-    data = streams(ids, batch_size)
+    data = batchify(ids, batch_size)
     batch_len = tokens // batch_size
     assert data.shape == (batch_len, batch_size)
-    windows = [window(data, k, num_steps) for k in range(max(num_windows(batch_len, num_steps), 0))]
+    windows = [get_batch(data, k, num_steps) for k in range(max(num_windows(batch_len, num_steps), 0))]
     for inputs, targets in windows:
         assert inputs.shape == targets.shape == (num_steps, batch_size)
         np.testing.assert_array_equal(targets, inputs + 1)

@@ -13,8 +13,8 @@ from contextlib import suppress
 import pytest
 
 from minilstm import cli
-from minilstm.download import SHA256, download_ptb
 from minilstm.errors import UserError
+from minilstm.text.download import SHA256, download_ptb
 
 CONTENTS = {name: f"the text of {name}\n".encode() * 1000 for name in SHA256}
 CHECKSUMS = {name: hashlib.sha256(contents).hexdigest() for name, contents in CONTENTS.items()}
@@ -143,7 +143,7 @@ def test_no_archive_writes_outside_of_the_directory(site, tmp_path):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("minilstm.download.MOST_UNPACKED", 2**22)
+    monkeypatch.setattr("minilstm.text.download.MOST_UNPACKED", 2**22)
     (site[1] / "bomb.tgz").write_bytes(gzip.compress(bytes(2**24)))
     with pytest.raises(UserError, match="unpacks to over"):
         download_ptb(tmp_path / "ptb", [site[0] + "bomb.tgz"], CHECKSUMS)
@@ -168,7 +168,7 @@ def test_mutated_archives_give_the_right_files_or_nothing(site, tmp_path):
 
 def test_no_network_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
     closed = "http://127.0.0.1:9/"  # nobody listens there
-    monkeypatch.setattr("minilstm.download.download_ptb.__defaults__", ((closed, closed + "a.tgz"), CHECKSUMS))
+    monkeypatch.setattr("minilstm.text.download.download_ptb.__defaults__", ((closed, closed + "a.tgz"), CHECKSUMS))
     assert cli.main(["download", "ptb", "--out", str(tmp_path / "ptb")]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

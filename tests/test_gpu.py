@@ -6,18 +6,19 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minilstm import kernels
-from minilstm.checkpoint import save_checkpoint
 from minilstm.cli import main
 from minilstm.config import PRESETS
-from minilstm.corpus import load_corpus, num_windows, streams, window
-from minilstm.cublas import recordable_products
 from minilstm.device import select_device, to_host
 from minilstm.errors import UserError
-from minilstm.layerchecks import BOUND, Shapes, check_layers
+from minilstm.gpu import lstm_kernels as kernels
+from minilstm.gpu.cublas import recordable_products
+from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
 from minilstm.layers import softmax
 from minilstm.model import draw_masks
-from minilstm.train import initial_checkpoint, make_device_step, train_step, update
+from minilstm.runs.checkpoint import save_checkpoint
+from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.text.corpus import load_corpus
+from minilstm.train import compile_step, init_train_state, train_step, update
 
 try:
     cupy, NOTE = select_device("cuda")
@@ -32,12 +33,14 @@ CONFIG = replace(
 
 def train_some(config, xp, steps=8, graph=True):
     corpus = load_corpus()
-    checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
-    device_step = make_device_step(checkpoint, xp) if graph else partial(update, checkpoint)
-    data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
+    checkpoint = init_train_state(config, corpus.vocabulary, xp)
+    device_step = compile_step(checkpoint, xp) if graph else partial(update, checkpoint)
+    data = xp.asarray(batchify(corpus.splits["train"], config.batch_size))
     assert num_windows(len(data), config.num_steps) > steps
     seen = [
-        train_step(checkpoint, *window(data, k, config.num_steps), config.learning_rate / (1 + k // 4), xp, device_step)
+        train_step(
+            checkpoint, *get_batch(data, k, config.num_steps), config.learning_rate / (1 + k // 4), xp, device_step
+        )
         for k in range(steps)
     ]
     return checkpoint, np.array([[float(to_host(x)) for x in pair] for pair in seen])
@@ -59,11 +62,11 @@ def test_kernels_equal_the_numpy_lines(dtype):
     logits, targets, weights = rng.standard_normal((N, V)).astype(wide), rng.integers(V, size=N), rng.random(N)
 
     def both_ways(xp):
-        gates, added, cell_prev, doutputs, drecurrent, dcell = map(xp.asarray, (z.copy(), recurrent, *rest))
+        gates, added, cell_prev, doutputs, dh_next, dcell = map(xp.asarray, (z.copy(), recurrent, *rest))
         cell, tanh_cell, hidden = (xp.empty_like(cell_prev) for _ in range(3))
         kernels.gates_forward(gates, added, cell_prev, cell, tanh_cell, hidden, 0.5)
         dgates = xp.empty_like(gates)
-        dcell_prev = kernels.gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dgates)
+        dcell_prev = kernels.gates_backward(doutputs, dh_next, dcell, gates, cell_prev, tanh_cell, dgates)
         p, ids = xp.asarray(logits.copy()), xp.asarray(targets)
         total, target_logits = softmax.exp_rows(p, ids)
         softmax.softmax_gradient(p, total, ids, xp.asarray(weights.astype(wide)))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilstm import kernels
+from minilstm.gpu import lstm_kernels as kernels
 from minilstm.gradcheck import check_gradients
-from minilstm.layerchecks import BOUND, PROBLEMS, Draw, Shapes, lstm_problem, model_problem
+from minilstm.gradcheck_cases import BOUND, CASES, RandomInputs, Shapes, lstm_case, model_case
 from minilstm.layers import lstm
 
 shapes = st.builds(
@@ -29,31 +29,31 @@ def worst_error(problem, **options):
     return max(check_gradients(problem.function, problem.params, **options), key=lambda result: result.error)
 
 
-@pytest.mark.parametrize("make_problem", PROBLEMS)
+@pytest.mark.parametrize("make_case", CASES)
 @settings(max_examples=12, deadline=None)
 @given(shapes=shapes, seed=seeds)
-def test_gradients_match_finite_differences_over_random_shapes(make_problem, shapes, seed):
-    worst = worst_error(make_problem(shapes, Draw(seed, np)), max_elements=30, directions=4, seed=seed)
+def test_gradients_match_finite_differences_over_random_shapes(make_case, shapes, seed):
+    worst = worst_error(make_case(shapes, RandomInputs(seed, np)), max_elements=30, directions=4, seed=seed)
     assert worst.error <= BOUND, worst
 
 
 @settings(max_examples=8, deadline=None)
 @given(shapes=shapes, seed=seeds, forget_bias=st.floats(-3, 3), keep_prob=st.floats(0.3, 1.0))
 def test_gradients_of_the_whole_model_match_for_any_forget_bias_and_keep_prob(shapes, seed, forget_bias, keep_prob):
-    problem = model_problem(shapes, Draw(seed, np), forget_bias, keep_prob)
+    problem = model_case(shapes, RandomInputs(seed, np), forget_bias, keep_prob)
     worst = worst_error(problem, max_elements=20, directions=4, seed=seed)
     assert worst.error <= BOUND, worst
 
 
 def test_gradients_of_a_larger_model_match_along_random_directions():
-    problem = model_problem(Shapes(T=12, B=5, H=24, V=50, L=2), Draw(0, np))
+    problem = model_case(Shapes(T=12, B=5, H=24, V=50, L=2), RandomInputs(0, np))
     worst = worst_error(problem, max_elements=0)
     assert worst.by == "directions"
     assert worst.error <= BOUND, worst
 
 
 def test_gradient_through_two_windows_with_the_state_passed_back_is_that_of_one_long_window():
-    draw = Draw(1, np)
+    draw = RandomInputs(1, np)
     params = {"weight_ih": draw.normal(24, 4), "weight_hh": draw.normal(24, 6), "bias": draw.normal(24)}
     inputs, r = draw.normal(8, 3, 4), draw.normal(8, 3, 6)
     zeros = np.zeros((3, 6)), np.zeros((3, 6))
@@ -99,8 +99,8 @@ def test_a_wrong_sign_in_the_backward_pass_is_found(module, name, line, monkeypa
     exec(compile(source.replace(line, with_wrong_sign(line)), module.__file__, "exec"), broken)
     monkeypatch.setattr(lstm, "gates_backward", broken["gates_backward"])
     if name == "lstm_backward":
-        monkeypatch.setattr("minilstm.layerchecks.lstm_backward", broken["lstm_backward"])
-    assert worst_error(lstm_problem(Shapes(), Draw(0, np))).error > 1e-2
+        monkeypatch.setattr("minilstm.gradcheck_cases.lstm_backward", broken["lstm_backward"])
+    assert worst_error(lstm_case(Shapes(), RandomInputs(0, np))).error > 1e-2
 
 
 def test_checker_tells_right_from_wrong_and_puts_parameters_back():

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from minilstm.corpus import load_corpus, toy_directory
 from minilstm.errors import UserError
-from minilstm.grammar import floor_of, main, read_grammar
+from minilstm.text.corpus import load_corpus, toy_directory
+from minilstm.text.grammar import main, oracle_perplexity, read_grammar
 
 SMALL = """
 # two tellers
@@ -59,7 +59,7 @@ def test_next_word_probabilities_sum_to_one_and_are_those_of_follow(tmp_path):
     for word in words:
         odds = grammar.next_words(state)
         assert sum(odds.values()) == pytest.approx(1)
-        probability, state = grammar.follow(state, word)
+        probability, state = grammar.advance(state, word)
         assert probability == pytest.approx(odds[word])
 
 
@@ -114,8 +114,8 @@ def test_the_toy_language_tells_models_apart():
 
 
 def test_floor_lies_below_what_words_alone_can_reach_and_is_none_without_a_grammar(corpus_dir):
-    assert 3 < floor_of(load_corpus()) < 4
-    assert floor_of(load_corpus(corpus_dir)) is None
+    assert 3 < oracle_perplexity(load_corpus()) < 4
+    assert oracle_perplexity(load_corpus(corpus_dir)) is None
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from minilstm.config import PRESETS
-from minilstm.corpus import window
-from minilstm.graph import fixed
-from minilstm.mixed import half_cost_and_gradients
-from minilstm.model import cost_and_gradients, init_params, zero_state
-from minilstm.train import initial_checkpoint, train_step, update
+from minilstm.gpu.graph import fixed
+from minilstm.mixed_precision import half_loss_and_gradients
+from minilstm.model import init_params, loss_and_gradients, zero_state
+from minilstm.text.batches import get_batch
+from minilstm.train import init_train_state, train_step, update
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8)
 VOCABULARY = ["<eos>", *"abcdefghij"]
@@ -27,13 +27,13 @@ def record_by_calling(run):
     return outputs, replay
 
 
-def train_some(config, xp, steps, make_device_step):
-    checkpoint = initial_checkpoint(config, VOCABULARY, xp)
-    device_step = make_device_step(checkpoint)
+def train_some(config, xp, steps, compile_step):
+    checkpoint = init_train_state(config, VOCABULARY, xp)
+    device_step = compile_step(checkpoint)
     data = np.random.default_rng(0).integers(len(VOCABULARY), size=(100, config.batch_size))
     seen = []
     for k in range(steps):
-        inputs, targets = window(data, k, config.num_steps)
+        inputs, targets = get_batch(data, k, config.num_steps)
         seen += train_step(checkpoint, inputs, targets, 0.5 / (k + 1), xp, device_step)
     return checkpoint, [float(value) for value in seen]
 
@@ -56,7 +56,7 @@ def test_a_step_replayed_on_fixed_arrays_is_the_plain_step(change):
 
 
 def test_a_step_leaves_parameters_and_state_where_they_were():
-    checkpoint = initial_checkpoint(CONFIG, VOCABULARY, np)
+    checkpoint = init_train_state(CONFIG, VOCABULARY, np)
     before = [*checkpoint.params.values(), *(part for layer in checkpoint.state for part in layer)]
     ids = np.zeros((5, 3), int)
     train_step(checkpoint, ids, ids, 0.1, np)
@@ -68,9 +68,9 @@ def test_half_precision_gradients_of_float32_weights_are_close_to_those_in_full(
     config = replace(CONFIG, dtype="float16", keep_prob=1.0)
     params = init_params(config, len(VOCABULARY), np)
     ids = np.random.default_rng(0).integers(len(VOCABULARY), size=(2, 5, 3))
-    cost, grads, _ = half_cost_and_gradients(params, config, *ids, zero_state(config, 3, np))
+    cost, grads, _ = half_loss_and_gradients(params, config, *ids, zero_state(config, 3, np))
     single = replace(config, dtype="float32")
-    full_cost, full_grads, _ = cost_and_gradients(params, single, *ids, zero_state(single, 3, np))
+    full_cost, full_grads, _ = loss_and_gradients(params, single, *ids, zero_state(single, 3, np))
     assert float(cost) == pytest.approx(float(full_cost), rel=1e-3)
     for name, grad in grads.items():
         values, reference = getattr(grad, "values", grad), getattr(full_grads[name], "values", full_grads[name])
@@ -82,7 +82,7 @@ def test_half_precision_gradients_of_float32_weights_are_close_to_those_in_full(
 
 def test_a_half_precision_step_changes_weights_by_less_than_half_precision_could():
     config = replace(CONFIG, dtype="float16", keep_prob=1.0)
-    checkpoint = initial_checkpoint(config, VOCABULARY, np)
+    checkpoint = init_train_state(config, VOCABULARY, np)
     before = {name: param.copy() for name, param in checkpoint.params.items()}
     ids = np.random.default_rng(0).integers(len(VOCABULARY), size=(2, 5, 3))
     train_step(checkpoint, *ids, 1e-3, np)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kill import write_corpus
 
-from minilstm.checkpoint import load_checkpoint, pack_checkpoint
 from minilstm.cli import main
 from minilstm.config import Config
-from minilstm.corpus import load_corpus
 from minilstm.errors import UserError
 from minilstm.files import parse_json
-from minilstm.grammar import floor_of, read_grammar
+from minilstm.runs.checkpoint import load_checkpoint, pack_checkpoint
+from minilstm.text.corpus import load_corpus
+from minilstm.text.grammar import oracle_perplexity, read_grammar
 
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 
@@ -44,11 +44,11 @@ def checkpoint_file(tmp_path_factory):
     """A small checkpoint's path and bytes."""
     import numpy as np
 
-    from minilstm.train import initial_checkpoint
+    from minilstm.train import init_train_state
 
     path = tmp_path_factory.mktemp("hostile") / "checkpoint.safetensors"
     config = Config(hidden_size=2, num_steps=2, batch_size=2)
-    path.write_bytes(pack_checkpoint(initial_checkpoint(config, ["a", "b"], np)))
+    path.write_bytes(pack_checkpoint(init_train_state(config, ["a", "b"], np)))
     return path, path.read_bytes()
 
 
@@ -113,7 +113,7 @@ def test_one_line_of_50_mb_is_read_in_bounded_memory(tmp_path):
     (tmp_path / "c/train.txt").write_bytes(b"a b c d e f g h i j " * 2_500_000 + b"\n")
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (700 * 2**20,) * 2);"
-        "from minilstm.corpus import load_corpus; print(len(load_corpus(sys.argv[1]).splits['train']))"
+        "from minilstm.text.corpus import load_corpus; print(len(load_corpus(sys.argv[1]).splits['train']))"
     )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     result = subprocess.run(
@@ -241,11 +241,11 @@ def test_grammars_that_would_take_for_ever_are_refused(tmp_path, grammar, says):
     corpus = write_corpus(tmp_path / "c")
     (corpus / "grammar.txt").write_text(grammar)
     with pytest.raises(UserError, match=says):
-        floor_of(load_corpus(corpus))
+        oracle_perplexity(load_corpus(corpus))
 
 
 def test_a_grammar_with_endless_ways_to_write_a_text_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("minilstm.grammar.MOST_WORK", 1_000_000)
+    monkeypatch.setattr("minilstm.text.grammar.MOST_WORK", 1_000_000)
     (tmp_path / "grammar.txt").write_text(
         "1 Sentence -> a Sentence\n1 Sentence -> a Sentence Sentence\n1 Sentence -> a\n"
     )

@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from minilstm.checkpoint import load_checkpoint, save_checkpoint
 from minilstm.cli import main
 from minilstm.config import Config
 from minilstm.errors import UserError
-from minilstm.rundir import FILES, read_metrics
-from minilstm.signals import stop_signals
-from minilstm.train import initial_checkpoint
+from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
+from minilstm.runs.directory import FILES, read_metrics
+from minilstm.runs.signals import stop_signals
+from minilstm.train import init_train_state
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 MINILSTM = [sys.executable, "-m", "minilstm"]
@@ -246,7 +246,7 @@ def test_a_lock_that_is_a_link_is_refused(train, tmp_path, capsys):
 def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_their_own(tmp_path, monkeypatch):
     from datetime import datetime
 
-    import minilstm.rundir as rundir
+    import minilstm.runs.directory as rundir
 
     class Stopped(datetime):
         @classmethod
@@ -263,7 +263,7 @@ def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_weights_that_are_not_finite_are_not_saved_over_good_ones(tmp_path, value):
     path = tmp_path / "checkpoint.safetensors"
-    checkpoint = initial_checkpoint(Config(hidden_size=4, batch_size=2), ["a", "b"], np)
+    checkpoint = init_train_state(Config(hidden_size=4, batch_size=2), ["a", "b"], np)
     save_checkpoint(path, checkpoint)
     good = path.read_bytes()
     checkpoint.params["decoder.bias"][1] = value

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilstm import cuda, kernels, many, recurrence
-from minilstm.cuda import TYPES, name_of, source
+from minilstm.gpu import launch as cuda
+from minilstm.gpu import lstm_kernels as kernels
+from minilstm.gpu import multi_tensor as many
+from minilstm.gpu import recurrence
+from minilstm.gpu.launch import TYPES, name_of, source
 from minilstm.gradcheck import check_gradients
-from minilstm.layerchecks import BOUND, Draw, Shapes, lstm_problem
+from minilstm.gradcheck_cases import BOUND, RandomInputs, Shapes, lstm_case
 from minilstm.layers import dropout, softmax
 
 TEXTS = (
@@ -83,7 +86,7 @@ def close(values, expected, dtype):
 @given(B=sizes, H=sizes, dtype=dtypes, forget_bias=st.floats(-3, 3), seed=seeds)
 def test_gate_kernels_equal_the_numpy_lines(on_kernels, B, H, dtype, forget_bias, seed):
     rng = np.random.default_rng(seed)
-    gates, recurrent, cell_prev, doutputs, drecurrent, dcell = (
+    gates, recurrent, cell_prev, doutputs, dh_next, dcell = (
         (2 * rng.standard_normal((B, width * H))).astype(dtype) for width in (4, 4, 1, 1, 1, 1)
     )
 
@@ -91,7 +94,7 @@ def test_gate_kernels_equal_the_numpy_lines(on_kernels, B, H, dtype, forget_bias
         z, dgates = gates.copy(), np.empty_like(gates)
         cell, tanh_cell, hidden = (np.empty_like(cell_prev) for _ in range(3))
         kernels.gates_forward(z, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias)
-        dcell_prev = kernels.gates_backward(doutputs, drecurrent, dcell, z, cell_prev, tanh_cell, dgates)
+        dcell_prev = kernels.gates_backward(doutputs, dh_next, dcell, z, cell_prev, tanh_cell, dgates)
         return z, cell, tanh_cell, hidden, dgates, dcell_prev
 
     close(on_kernels(both_ways), both_ways(), dtype)
@@ -112,8 +115,8 @@ def test_gate_kernels_that_do_the_product_equal_product_and_numpy_lines(on_kerne
         cell, tanh_cell, hidden = (np.empty_like(cell_prev) for _ in range(3))
         recurrent = recurrence.row_product(hidden_prev, weight_hh.T)
         kernels.gates_forward(z, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias)
-        drecurrent = recurrence.row_product(dgates_next, recurrence.by_columns(weight_hh))
-        dcell_prev = kernels.gates_backward(doutputs, drecurrent, dcell, z, cell_prev, tanh_cell, dgates)
+        dh_next = recurrence.row_product(dgates_next, recurrence.by_columns(weight_hh))
+        dcell_prev = kernels.gates_backward(doutputs, dh_next, dcell, z, cell_prev, tanh_cell, dgates)
         return z, cell, tanh_cell, hidden, dgates, dcell_prev
 
     for value, reference in zip(on_kernels(both_ways), both_ways(), strict=True):  # sums of up to 160 products
@@ -180,7 +183,7 @@ def test_kernels_for_many_arrays_equal_the_numpy_lines(on_kernels, sizes, dtype,
 @pytest.mark.parametrize("small", [0, recurrence.SMALL], ids=["product apart", "one kernel a step"])
 def test_gradients_of_a_layer_on_kernels_match_finite_differences(on_kernels, small, monkeypatch):
     monkeypatch.setattr(recurrence, "SMALL", small)
-    problem = lstm_problem(Shapes(T=2, B=5, D=2, H=3), Draw(0, np))
+    problem = lstm_case(Shapes(T=2, B=5, D=2, H=3), RandomInputs(0, np))
     options = {"max_elements": 2, "directions": 3}
     for result in on_kernels(partial(check_gradients, **options), problem.function, problem.params):
         assert result.error <= BOUND, result

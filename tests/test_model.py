@@ -10,7 +10,7 @@ import pytest
 from minilstm.config import PRESETS
 from minilstm.evaluate import evaluate
 from minilstm.layers.dropout import dropout_mask
-from minilstm.model import cost_and_gradients, draw_masks, init_params, zero_state
+from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
 
 CONFIG = replace(PRESETS["toy"], hidden_size=5, num_layers=2, num_steps=7, batch_size=3, dtype="float64", keep_prob=1.0)
 CONFIG = replace(CONFIG, forget_bias=0.4, init_scale=0.8)
@@ -46,7 +46,7 @@ def slow_log_probability(params, forget_bias, word, target, state):
     return scores[target] - math.log(sum(math.exp(score) for score in scores))
 
 
-def slow_cost(params, ids):
+def slow_loss(params, ids):
     state = [([0.0] * 5, [0.0] * 5) for _ in range(2)]
     return -sum(slow_log_probability(params, CONFIG.forget_bias, word, target, state) for word, target in pairwise(ids))
 
@@ -56,9 +56,9 @@ def test_cost_over_two_windows_is_that_of_the_equations_token_by_token():
     ids = np.random.default_rng(0).integers(V, size=(15, 3))
     state, total = zero_state(CONFIG, 3, np), 0.0
     for start in (0, 7):
-        cost, _, state = cost_and_gradients(params, CONFIG, ids[start : start + 7], ids[start + 1 : start + 8], state)
+        cost, _, state = loss_and_gradients(params, CONFIG, ids[start : start + 7], ids[start + 1 : start + 8], state)
         total += cost
-    assert total == pytest.approx(sum(slow_cost(params, ids[:, b]) for b in range(3)) / 3, rel=1e-12)
+    assert total == pytest.approx(sum(slow_loss(params, ids[:, b]) for b in range(3)) / 3, rel=1e-12)
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 50])
@@ -66,7 +66,7 @@ def test_evaluation_predicts_every_token_once_whatever_the_window(num_steps):
     params = init_params(CONFIG, V, np)
     ids = np.random.default_rng(1).integers(V, size=62)
     config = replace(CONFIG, num_steps=num_steps, batch_size=1)
-    expected = math.exp(slow_cost(params, ids) / 61)
+    expected = math.exp(slow_loss(params, ids) / 61)
     assert evaluate(params, config, "test", ids, np) == pytest.approx(expected, rel=1e-12)
 
 
@@ -76,8 +76,8 @@ def test_weights_of_zero_take_targets_out_of_cost_and_gradients():
     inputs, targets = rng.integers(V, size=(7, 3)), rng.integers(V, size=(7, 3))
     weights = np.ones((7, 3))
     weights[4:] = 0
-    whole = cost_and_gradients(params, CONFIG, inputs, targets, zero_state(CONFIG, 3, np), weights=weights)
-    short = cost_and_gradients(params, CONFIG, inputs[:4], targets[:4], zero_state(CONFIG, 3, np))
+    whole = loss_and_gradients(params, CONFIG, inputs, targets, zero_state(CONFIG, 3, np), weights=weights)
+    short = loss_and_gradients(params, CONFIG, inputs[:4], targets[:4], zero_state(CONFIG, 3, np))
     assert whole[0] == pytest.approx(short[0])
     for name in short[1]:
         if name != "encoder.weight":
@@ -91,7 +91,7 @@ def test_half_precision_cost_and_gradients_are_close_to_double_and_accumulated_w
     for dtype in ("float64", "float16"):
         config = replace(CONFIG, dtype=dtype)
         params = {name: param.astype(dtype) for name, param in init_params(config, V, np).items()}
-        results[dtype] = cost_and_gradients(params, config, inputs, targets, zero_state(config, 3, np))
+        results[dtype] = loss_and_gradients(params, config, inputs, targets, zero_state(config, 3, np))
     assert results["float16"][0].dtype == np.float32
     assert results["float16"][1]["rnn.weight_hh_l0"].dtype == np.float16
     assert float(results["float16"][0]) == pytest.approx(float(results["float64"][0]), rel=2e-3)
@@ -103,7 +103,7 @@ def test_a_half_precision_softmax_survives_logits_that_overflow_when_exponentiat
     config = replace(CONFIG, dtype="float16", hidden_size=2, num_layers=1)
     params = {name: param.astype("float16") for name, param in init_params(config, V, np).items()}
     params["decoder.bias"][0] = 500
-    cost, grads, _ = cost_and_gradients(
+    cost, grads, _ = loss_and_gradients(
         params, config, np.zeros((2, 1), int), np.ones((2, 1), int), zero_state(config, 1, np)
     )
     assert float(cost) == pytest.approx(1000, rel=0.01)

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_model import CONFIG, V, slow_cost
+from test_model import CONFIG, V, slow_loss
 
 from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
 from minilstm.model import init_params
-from minilstm.plot import plot_runs
-from minilstm.rundir import read_metrics
-from minilstm.train import initial_checkpoint, train_step
+from minilstm.runs.directory import read_metrics
+from minilstm.runs.plot import plot_runs
+from minilstm.train import init_train_state, train_step
 
 PARAMS = init_params(CONFIG, V, np)
 
@@ -24,7 +24,7 @@ PARAMS = init_params(CONFIG, V, np)
 def slow_perplexity(ids, batch_size):
     """Each stream alone, one token and one unit at a time; returns the perplexity and the number of predictions."""
     batch_len = len(ids) // batch_size
-    costs = [slow_cost(PARAMS, ids[b * batch_len : (b + 1) * batch_len]) for b in range(batch_size)]
+    costs = [slow_loss(PARAMS, ids[b * batch_len : (b + 1) * batch_len]) for b in range(batch_size)]
     predictions = batch_size * (batch_len - 1)
     return math.exp(sum(costs) / predictions), predictions
 
@@ -74,7 +74,7 @@ def test_single_precision_stays_close_to_double_over_200_steps_of_training(optim
     costs, params = {}, {}
     for dtype in ("float32", "float64"):
         config = replace(PRESETS["toy"], hidden_size=16, num_layers=2, batch_size=8, dtype=dtype, optimizer=optimizer)
-        checkpoint = initial_checkpoint(config, [f"w{n}" for n in range(50)], np)
+        checkpoint = init_train_state(config, [f"w{n}" for n in range(50)], np)
         rng = np.random.default_rng(0)
         costs[dtype] = []
         for _ in range(200):

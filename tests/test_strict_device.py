@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 import strict_array
 
-from minilstm.checkpoint import load_checkpoint, on_device, save_checkpoint
 from minilstm.config import PRESETS
-from minilstm.corpus import window
 from minilstm.device import array_module, to_host
 from minilstm.evaluate import evaluate
 from minilstm.generate import generate
-from minilstm.train import initial_checkpoint, train_step
+from minilstm.runs.checkpoint import load_checkpoint, on_device, save_checkpoint
+from minilstm.text.batches import get_batch
+from minilstm.train import init_train_state, train_step
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8, forget_bias=0.5)
 VOCABULARY = ["<eos>", *"abcdefghij"]
 
 
 def train_on(xp, config, steps=4):
-    checkpoint = initial_checkpoint(config, VOCABULARY, xp)
+    checkpoint = init_train_state(config, VOCABULARY, xp)
     data = np.random.default_rng(0).integers(len(VOCABULARY), size=(100, config.batch_size))
     data = xp.asarray(data)
     for k in range(steps):
-        inputs, targets = window(data, k, config.num_steps)
+        inputs, targets = get_batch(data, k, config.num_steps)
         cost, norm = train_step(checkpoint, inputs, targets, 0.5, xp)
     return checkpoint, cost, norm
 

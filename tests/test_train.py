@@ -10,9 +10,9 @@ import pytest
 import safetensors.numpy
 from kill import assert_same_run
 
-from minilstm.checkpoint import load_checkpoint
 from minilstm.cli import main
-from minilstm.rundir import read_metrics
+from minilstm.runs.checkpoint import load_checkpoint
+from minilstm.runs.directory import read_metrics
 
 TINY = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "3", "--max-epoch", "1"]
 

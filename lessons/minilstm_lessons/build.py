@@ -13,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from minilstm.files import write_whole
+from minilstm.files import atomic_write
 
 
 def run_notebook(path, timeout=600):
@@ -51,8 +51,8 @@ def build(path):
     }
     folder = path.parent / "pictures"
     folder.mkdir(exist_ok=True)
-    write_whole(folder / f"{path.stem}.png", cover_of(notebook))
-    write_whole(path, nbformat.writes(notebook) + "\n")
+    atomic_write(folder / f"{path.stem}.png", cover_of(notebook))
+    atomic_write(path, nbformat.writes(notebook) + "\n")
 
 
 def main(argv=None):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minilstm.corpus import num_windows, streams, window
 from minilstm.evaluate import perplexity
+from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson01 as solutions
 
@@ -26,8 +26,8 @@ def draw_text(rng, B, T, K):
 
 
 def package_windows(ids, batch_size, num_steps):
-    data = streams(ids, batch_size)
-    windows = [window(data, k, num_steps) for k in range(num_windows(len(data), num_steps))]
+    data = batchify(ids, batch_size)
+    windows = [get_batch(data, k, num_steps) for k in range(num_windows(len(data), num_steps))]
     inputs, targets = zip(*windows, strict=True)
     return np.stack(inputs), np.stack(targets)
 

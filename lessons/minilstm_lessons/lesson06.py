@@ -7,7 +7,7 @@ from types import FunctionType
 import numpy as np
 
 from minilstm.device import array_module
-from minilstm.kernels import gates_backward, gates_forward
+from minilstm.gpu.lstm_kernels import gates_backward, gates_forward
 from minilstm.layers import lstm
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm_lessons.exercise import Exercise, Mistake, relative_error, with_mistakes

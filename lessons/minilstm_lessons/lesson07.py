@@ -3,27 +3,27 @@
 import numpy as np
 
 from minilstm.config import Config
-from minilstm.corpus import num_windows, streams, window
 from minilstm.device import array_module, to_host
 from minilstm.evaluate import perplexity
 from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import logits_forward, softmax_backward, softmax_forward
-from minilstm.model import cost_and_gradients, cost_forward, decoder_params, stack_forward, zero_state
+from minilstm.model import decoder_params, loss_and_gradients, loss_forward, stack_forward, zero_state
 from minilstm.optim import adam, clip_by_global_norm, zero_moments
-from minilstm.train import initial_checkpoint, train_step
+from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.train import init_train_state, train_step
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson07 as solutions
 
 
 def train_once(config, corpus, xp):
     """Read the training text once, as ``minilstm train`` would in its first epoch; returns the parameters."""
-    checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
-    data = xp.asarray(streams(corpus.splits["train"], config.batch_size))
+    checkpoint = init_train_state(config, corpus.vocabulary, xp)
+    data = xp.asarray(batchify(corpus.splits["train"], config.batch_size))
     windows = num_windows(len(data), config.num_steps)
     costs = []
     for k in range(windows):
-        inputs, targets = window(data, k, config.num_steps)
+        inputs, targets = get_batch(data, k, config.num_steps)
         costs.append(train_step(checkpoint, inputs, targets, config.learning_rate, xp)[0])
         if (k + 1) % (windows // 3) == 0:
             recent = perplexity(float(to_host(xp.stack(costs[-100:])).mean()), config.num_steps)
@@ -38,7 +38,7 @@ def perplexity_in_windows(params, config, data, num_steps, carry):
     costs = []
     for first in range(0, len(data) - 1, num_steps):
         last = min(first + num_steps, len(data) - 1)
-        cost, state = cost_forward(
+        cost, state = loss_forward(
             params, config, data[first:last], data[first + 1 : last + 1], state if carry else start
         )
         costs.append(cost)
@@ -64,7 +64,7 @@ def price_of_a_reset(params, config, data, num_steps):
     start = state = zero_state(config, data.shape[1], xp)
     extra = []
     for k in range(num_windows(len(data), num_steps)):
-        inputs, targets = window(data, k, num_steps)
+        inputs, targets = get_batch(data, k, num_steps)
         without, _ = word_costs(params, config, inputs, targets, start)
         carried, state = word_costs(params, config, inputs, targets, state)
         extra.append((without - carried).mean(axis=1))
@@ -80,8 +80,8 @@ def stretch_gradient(params, config, data, num_steps):
     state = zero_state(config, data.shape[1], xp)
     total = 0
     for k in range(num_windows(len(data), num_steps)):
-        inputs, targets = window(data, k, num_steps)
-        _, grads, state = cost_and_gradients(params, config, inputs, targets, state)
+        inputs, targets = get_batch(data, k, num_steps)
+        _, grads, state = loss_and_gradients(params, config, inputs, targets, state)
         total = total + xp.concatenate([grad.ravel() for name, grad in grads.items() if name.startswith("rnn.")])
     return to_host(total).astype(float)
 

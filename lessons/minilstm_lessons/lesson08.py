@@ -3,11 +3,11 @@
 import numpy as np
 
 from minilstm.config import Config
-from minilstm.corpus import num_windows, streams, window
 from minilstm.evaluate import perplexity
 from minilstm.model import init_params
 from minilstm.optim import clip_by_global_norm, learning_rate_at, sgd
-from minilstm.train import initial_checkpoint, train_step
+from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.train import init_train_state, train_step
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson08 as solutions
 
@@ -57,21 +57,21 @@ def draw_epoch(rng, T, B, H, K):
     return {
         "params": init_params(config, V, np),
         "config": config,
-        "data": streams(ids, B),
+        "data": batchify(ids, B),
         "learning_rate": float(rng.uniform(0.4, 0.9)),
     }
 
 
 def package_epoch(params, config, data, learning_rate):
     """The package's own training step, on a run before its first step."""
-    checkpoint = initial_checkpoint(config, [str(id) for id in range(len(params["decoder.bias"]))], np)
+    checkpoint = init_train_state(config, [str(id) for id in range(len(params["decoder.bias"]))], np)
     checkpoint.params.update(params)
-    windows = [window(data, k, config.num_steps) for k in range(num_windows(len(data), config.num_steps))]
+    windows = [get_batch(data, k, config.num_steps) for k in range(num_windows(len(data), config.num_steps))]
     costs = [train_step(checkpoint, inputs, targets, learning_rate, np)[0] for inputs, targets in windows]
     return np.array(costs), perplexity(sum(costs), len(costs) * config.num_steps)
 
 
-CARRIED = "cost, grads, state = cost_and_gradients(params, config, inputs, targets, state)"
+CARRIED = "cost, grads, state = loss_and_gradients(params, config, inputs, targets, state)"
 CLIP = "grads, _ = clip_by_global_norm(grads, config.max_grad_norm)"
 STEPS = "steps = len(costs) * config.num_steps"
 
@@ -255,7 +255,7 @@ EXERCISES = (
             ),
             Mistake(
                 {CARRIED: CARRIED.replace("state = ", "_ = ")},
-                "every window starts from the zero state: keep the state that cost_and_gradients returns and hand it "
+                "every window starts from the zero state: keep the state that loss_and_gradients returns and hand it "
                 "to the next window",
             ),
             Mistake(
@@ -299,10 +299,10 @@ EXERCISES = (
             ),
             Mistake(
                 {
-                    "window(data, k, config.num_steps)": "(data[k : k + config.num_steps], "
+                    "get_batch(data, k, config.num_steps)": "(data[k : k + config.num_steps], "
                     "data[k + 1 : k + 1 + config.num_steps])"
                 },
-                "the windows overlap: window k begins at step k T, as window(data, k, num_steps) cuts it",
+                "the windows overlap: window k begins at step k T, as get_batch(data, k, num_steps) cuts it",
             ),
             Mistake(
                 {STEPS: "steps = len(costs)"},

@@ -3,7 +3,7 @@
 import matplotlib
 from cycler import cycler
 
-from minilstm.plot import COLOURS, GREY
+from minilstm.runs.plot import COLOURS, GREY
 
 BLUE, RED, GREEN, PINK, ORANGE, SKY = COLOURS
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"  # colour maps: amounts, and values around zero

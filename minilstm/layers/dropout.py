@@ -12,7 +12,7 @@ finds its own, and NumPy and CUDA draw the same masks.
 
 import numpy as np
 
-from minilstm.cuda import THREADS, launch
+from minilstm.gpu.launch import THREADS, launch
 
 DROPOUT_MASK = """
 extern "C" __global__ void dropout_mask(real* mask, unsigned long long seed, unsigned long long step, int threshold,
@@ -41,7 +41,7 @@ extern "C" __global__ void dropout_mask(real* mask, unsigned long long seed, uns
 
 
 def dropout_mask(rng, shape, keep_prob, dtype):
-    """Draw a mask on the host.
+    """RandomInputs a mask on the host.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def dropout_mask(rng, shape, keep_prob, dtype):
 
 
 def dropout_mask_on_gpu(seed, step, shape, keep_prob, dtype, cupy):
-    """Draw on the GPU the mask that `dropout_mask` draws with the generator ``Philox(key=[seed, step])``."""
+    """RandomInputs on the GPU the mask that `dropout_mask` draws with the generator ``Philox(key=[seed, step])``."""
     threshold = threshold_of(keep_prob)
     mask = cupy.empty(shape, dtype=dtype)
     wide = np.float64 if dtype == "float64" else np.float32

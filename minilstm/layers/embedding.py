@@ -3,7 +3,7 @@
     x_n = W[w_n]                  W (V, D)
     dW[v] = sum of dx_n over all n with w_n = v
 
-Only the rows looked up have a gradient; `RowGradient` holds just these.
+Only the rows looked up have a gradient; `SparseGradient` holds just these.
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minilstm.device import array_module
 
 
-class RowGradient(NamedTuple):
+class SparseGradient(NamedTuple):
     """Gradient of a (V, D) matrix of which N rows were looked up, N = T * B.
 
     A word that occurs k times in the window has k rows here, each equal to its whole (summed) gradient. The shape
@@ -80,10 +80,10 @@ def embedding_backward(doutputs, cache):
     Returns
     -------
     grads : dict
-        "weight": `RowGradient`. (Ids have no gradient.)
+        "weight": `SparseGradient`. (Ids have no gradient.)
     """
     ids = cache.reshape(-1)  # (N,)
     doutputs = doutputs.reshape(ids.shape[0], -1)  # (N, D)
     same = (ids[:, None] == ids[None, :]).astype(doutputs.dtype)  # (N, N), 1 where two positions hold one word
     counts = same.sum(axis=1, keepdims=True)  # (N, 1)
-    return {"weight": RowGradient(ids, same @ doutputs, counts)}
+    return {"weight": SparseGradient(ids, same @ doutputs, counts)}

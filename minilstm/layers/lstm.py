@@ -14,8 +14,8 @@ in the loop, of a few rows with a big matrix, are in recurrence.py.
 """
 
 from minilstm.device import array_module
-from minilstm.kernels import gates_backward, gates_forward
-from minilstm.recurrence import by_columns, computed, row_product
+from minilstm.gpu.lstm_kernels import gates_backward, gates_forward
+from minilstm.gpu.recurrence import by_columns, computed, row_product
 
 
 def lstm_forward(inputs, state, params, forget_bias=0.0):
@@ -94,12 +94,12 @@ def lstm_backward(doutputs, dstate, cache):
     if dstate is None:
         nothing = xp.zeros((B, H), dtype=inputs.dtype)
         dstate = nothing, nothing
-    drecurrent, dcell = dstate
+    dh_next, dcell = dstate
     weight_hh = by_columns(params["weight_hh"])
 
     for t in reversed(range(T)):
-        dcell = gates_backward(doutputs[t], drecurrent, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
-        drecurrent = row_product(dgates[t], weight_hh)  # (B, H)
+        dcell = gates_backward(doutputs[t], dh_next, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
+        dh_next = row_product(dgates[t], weight_hh)  # (B, H)
     dgates = dgates.reshape(T * B, 4 * H)
     grads = {
         "weight_ih": dgates.T @ inputs.reshape(T * B, D),
@@ -108,4 +108,4 @@ def lstm_backward(doutputs, dstate, cache):
     }
     dinputs = (dgates @ params["weight_ih"]).reshape(T, B, D)
 
-    return dinputs, (computed(drecurrent), dcell), grads
+    return dinputs, (computed(dh_next), dcell), grads

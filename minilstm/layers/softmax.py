@@ -14,8 +14,8 @@ Half precision is widened to float32 from the logits to the cost and back.
 
 import numpy as np
 
-from minilstm.cuda import BLOCK_REDUCE, launch
 from minilstm.device import array_module, on_gpu
+from minilstm.gpu.launch import BLOCK_REDUCE, launch
 
 
 def logits_forward(hidden, params):

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from minilstm.corpus import num_windows, window
-from minilstm.model import cost_and_gradients, zero_state
+from minilstm.model import loss_and_gradients, zero_state
 from minilstm.optim import clip_by_global_norm, sgd
+from minilstm.text.batches import get_batch, num_windows
 
 
 def decays_one_epoch_late(learning_rate, lr_decay, max_epoch, num_epochs):
@@ -101,8 +101,8 @@ def loop(params, config, data, rate, *, carry=True, limit=None, update=True, ord
     weights = {name: np.array(value) for name, value in params.items()}
     T, state, seen = config.num_steps, zero_state(config, data.shape[1], np), []
     for k in order(range(num_windows(len(data), T))):
-        x, y = window(data, k, T)
-        cost, grads, after = cost_and_gradients(weights, config, *((y, x) if swap else (x, y)), state)
+        x, y = get_batch(data, k, T)
+        cost, grads, after = loss_and_gradients(weights, config, *((y, x) if swap else (x, y)), state)
         if carry:
             state = after
         clip_by_global_norm(grads, limit or config.max_grad_norm)
@@ -153,7 +153,7 @@ def mean_of_perplexities(params, config, data, learning_rate):
 def wears_the_weights_out(params, config, data, learning_rate):
     state, costs = zero_state(config, data.shape[1], np), []
     for k in range(num_windows(len(data), config.num_steps)):
-        cost, grads, state = cost_and_gradients(params, config, *window(data, k, config.num_steps), state)
+        cost, grads, state = loss_and_gradients(params, config, *get_batch(data, k, config.num_steps), state)
         sgd(params, clip_by_global_norm(grads, config.max_grad_norm)[0], learning_rate)
         costs.append(cost)
     return costs, math.exp(sum(costs) / len(costs) / config.num_steps)

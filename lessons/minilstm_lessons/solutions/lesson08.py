@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from minilstm.corpus import num_windows, window
 from minilstm.evaluate import perplexity
-from minilstm.model import cost_and_gradients, zero_state
+from minilstm.model import loss_and_gradients, zero_state
 from minilstm.optim import clip_by_global_norm, sgd
+from minilstm.text.batches import get_batch, num_windows
 
 
 def learning_rate_schedule(learning_rate, lr_decay, max_epoch, num_epochs):
@@ -33,8 +33,8 @@ def train_one_epoch(params, config, data, learning_rate):
     state = zero_state(config, data.shape[1], np)
     costs = []
     for k in range(num_windows(len(data), config.num_steps)):
-        inputs, targets = window(data, k, config.num_steps)
-        cost, grads, state = cost_and_gradients(params, config, inputs, targets, state)
+        inputs, targets = get_batch(data, k, config.num_steps)
+        cost, grads, state = loss_and_gradients(params, config, inputs, targets, state)
         grads, _ = clip_by_global_norm(grads, config.max_grad_norm)
         sgd(params, grads, learning_rate)
         costs.append(cost)

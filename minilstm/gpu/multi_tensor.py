@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from minilstm.cuda import BLOCK_REDUCE, launch
 from minilstm.device import array_module, on_gpu
+from minilstm.gpu.launch import BLOCK_REDUCE, launch
 
 BLOCKS = 256  # for each array: enough to keep a large card busy with one of them
 

@@ -6,7 +6,7 @@ A prefix's probability is a sum over everything that the grammar could still be 
 each, expanded from the left. So the perplexity of the true source on a text is known exactly: it is the floor that no
 model can be expected to go below. ``data/toy/grammar.txt`` explains the file format.
 
-Run as ``python -m minilstm.grammar DIRECTORY`` to write train.txt, valid.txt and test.txt beside its grammar.txt.
+Run as ``python -m minilstm.text.grammar DIRECTORY`` to write train.txt, valid.txt and test.txt beside its grammar.txt.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from minilstm.corpus import EOS
 from minilstm.errors import UserError
-from minilstm.files import read_text, write_whole
+from minilstm.files import atomic_write, read_text
+from minilstm.text.corpus import EOS
 
 START = "Sentence"
 # Beyond these a grammar, which may come with somebody's corpus, would take all memory or time. The toy's are
@@ -99,7 +99,7 @@ class Grammar:
         """
         state, logs, self.work = self.start(), [], 0
         for n, word in enumerate(words):
-            probability, state = self.follow(state, word)
+            probability, state = self.advance(state, word)
             if state is None:
                 raise UserError(
                     f"the grammar cannot say {' '.join(words[max(0, n - 8) : n + 1])!r}; write the text again"
@@ -198,7 +198,7 @@ def check_rules(path, rules):
             raise UserError(f"{path}: {left} can begin with itself; begin one of its rules with a word")
 
 
-def floor_of(corpus):
+def oracle_perplexity(corpus):
     """Perplexity of the true source on the test split, each word after the first; None if no grammar.txt is there."""
     if corpus.grammar is None:
         return None
@@ -220,13 +220,13 @@ def write_corpus(directory, seed, sizes):
             words = grammar.sample(rng)
             tokens += len(words) + 1
             lines.append(" ".join(words) + "\n")
-        write_whole(Path(directory) / f"{split}.txt", "".join(lines))
+        atomic_write(Path(directory) / f"{split}.txt", "".join(lines))
 
 
 def main(argv=None):
-    """``python -m minilstm.grammar``."""
+    """``python -m minilstm.text.grammar``."""
     parser = argparse.ArgumentParser(
-        prog="python -m minilstm.grammar", description="Write a toy corpus from its grammar."
+        prog="python -m minilstm.text.grammar", description="Write a toy corpus from its grammar."
     )
     parser.add_argument("directory", help="where grammar.txt is and the three texts go")
     parser.add_argument("--seed", type=int, default=1)

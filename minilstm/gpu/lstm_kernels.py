@@ -17,9 +17,9 @@ CUDA kernel is a C function which each thread runs for its own element, with all
 text `real` is the type of the arrays and `wide` that of the arithmetic: float where arrays are half precision.
 """
 
-from minilstm.cuda import launch_threads
 from minilstm.device import array_module, on_gpu
-from minilstm.recurrence import ROW_PRODUCTS, Product
+from minilstm.gpu.launch import launch_threads
+from minilstm.gpu.recurrence import ROW_PRODUCTS, Product
 
 
 def split_gates(gates):
@@ -143,13 +143,13 @@ __device__ void unit_backward(int b, int j, wide dh, const real* dcell, const re
 GATES_BACKWARD = (
     UNIT_BACKWARD
     + """
-extern "C" __global__ void gates_backward(const real* drecurrent, const real* doutputs, const real* dcell,
+extern "C" __global__ void gates_backward(const real* dh_next, const real* doutputs, const real* dcell,
                                           const real* gates, const real* cell_prev, const real* tanh_cell,
                                           real* dgates, real* dcell_prev, int B, int H)
 {
     int n = blockIdx.x * blockDim.x + threadIdx.x, b = n / H, j = n % H;  // as in gates_forward
     if (b >= B) return;
-    wide dh = (wide)doutputs[n] + (wide)drecurrent[n];
+    wide dh = (wide)doutputs[n] + (wide)dh_next[n];
     unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
 }
 """
@@ -166,23 +166,23 @@ extern "C" __global__ void gates_backward_with_product(const real* rows, const r
 {
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
     if (first >= B) return;
-    wide drecurrent[1];
-    row_products<1>(drecurrent, rows, columns + (long long)j * 4 * H, 0, first, B, 4 * H);
+    wide dh_next[1];
+    row_products<1>(dh_next, rows, columns + (long long)j * 4 * H, 0, first, B, 4 * H);
     int thread = threadIdx.x % WARP, b = first + thread;
     if (thread >= ROWS || b >= B) return;
-    wide dh = (wide)doutputs[b * H + j] + drecurrent[0];
+    wide dh = (wide)doutputs[b * H + j] + dh_next[0];
     unit_backward(b, j, dh, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev, H);
 }
 """
 )
 
 
-def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dgates):
+def gates_backward(doutputs, dh_next, dcell, gates, cell_prev, tanh_cell, dgates):
     """One step backward: the mirror of `gates_forward`, last line first.
 
     Parameters
     ----------
-    doutputs, drecurrent : array (B, H)
+    doutputs, dh_next : array (B, H)
         The two parts of dh_t: from the layer above, and W_hh^T dz_{t+1} from step t + 1, which may be a `Product`.
     dcell : array (B, H)
         The part of dc_t that comes from step t + 1.
@@ -199,11 +199,11 @@ def gates_backward(doutputs, drecurrent, dcell, gates, cell_prev, tanh_cell, dga
     if on_gpu(gates):
         dcell_prev = array_module(gates).empty_like(dcell)
         arrays = doutputs, dcell, gates, cell_prev, tanh_cell, dgates, dcell_prev
-        launch_gates(GATES_BACKWARD, GATES_BACKWARD_WITH_PRODUCT, drecurrent, arrays)
+        launch_gates(GATES_BACKWARD, GATES_BACKWARD_WITH_PRODUCT, dh_next, arrays)
         return dcell_prev
     i, f, g, o = split_gates(gates)
     dz_i, dz_f, dz_g, dz_o = split_gates(dgates)
-    dhidden = doutputs + drecurrent
+    dhidden = doutputs + dh_next
     dz_o[...] = dhidden * tanh_cell * o * (1 - o)
     dcell = dcell + dhidden * o * (1 - tanh_cell * tanh_cell)
     dz_i[...] = dcell * g * i * (1 - i)

@@ -5,15 +5,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from minilstm.checkpoint import load_checkpoint, on_device, pack_checkpoint
 from minilstm.config import PRESETS, Config
-from minilstm.corpus import fingerprint, fingerprint_of_text, load_corpus, num_windows
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.evaluate import lay_out
-from minilstm.files import locked, write_whole
-from minilstm.grammar import floor_of
-from minilstm.rundir import (
+from minilstm.files import atomic_write, locked
+from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint
+from minilstm.runs.directory import (
     DESCRIPTION,
     create_run,
     describe_run,
@@ -22,7 +19,10 @@ from minilstm.rundir import (
     read_vocabulary,
     rewind_metrics,
 )
-from minilstm.train import initial_checkpoint
+from minilstm.text.batches import eval_batches, num_windows
+from minilstm.text.corpus import fingerprint, fingerprint_of_text, load_corpus
+from minilstm.text.grammar import oracle_perplexity
+from minilstm.train import init_train_state
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD
@@ -56,13 +56,13 @@ def new_run(typed, data, out, overwrite, xp):
     config = replace(preset, **typed)
     data = data and os.path.abspath(data)
     corpus = load_checked_corpus(data, config)
-    floor = floor_of(corpus) if config.min_count == 1 else None  # with <unk> it is another language
+    floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # with <unk> it is another language
     use_precision(xp, config.precision)
-    checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
+    checkpoint = init_train_state(config, corpus.vocabulary, xp)
     packed = pack_checkpoint(checkpoint)  # a complaint about the weights comes before anything is written
     with create_run(out, config.model, overwrite) as run:
         describe_run(run, config, data, corpus, floor)
-        write_whole(run / CHECKPOINT, packed)
+        atomic_write(run / CHECKPOINT, packed)
         del packed
         yield run, checkpoint, corpus, floor
 
@@ -101,7 +101,7 @@ def continue_run(run, typed, data, xp):
     config = replace(saved, max_max_epoch=typed.get("max_max_epoch", saved.max_max_epoch))
     corpus = load_checked_corpus(data, config)
     if not started:
-        checkpoint = initial_checkpoint(config, corpus.vocabulary, xp)
+        checkpoint = init_train_state(config, corpus.vocabulary, xp)
     require_vocabulary(checkpoint, corpus.vocabulary, run, data)
     if description["text"] != fingerprint_of_text(corpus.splits["train"]):
         raise UserError(f"{run} was started on another training text than {data} now is; put that text back")
@@ -148,7 +148,7 @@ def load_checked_corpus(data, config):
             f"streams takes {(config.num_steps + 1) * config.batch_size}; lower --num-steps or --batch-size"
         )
     for split in ("valid", "test"):
-        lay_out(config, split, corpus.splits[split])
+        eval_batches(config, split, corpus.splits[split])
     return corpus
 
 

@@ -14,7 +14,7 @@ from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_m
 from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_backward, softmax_forward
-from minilstm.model import cost_and_gradients, draw_masks, param_shapes
+from minilstm.model import draw_masks, loss_and_gradients, param_shapes
 
 BOUND = 1e-7  # largest relative error of a gradient that is right
 
@@ -30,7 +30,7 @@ class Shapes(NamedTuple):
     L: int = 2
 
 
-class Problem(NamedTuple):
+class GradcheckCase(NamedTuple):
     """What `check_gradients` takes: a layer's name, its (loss, gradients) function, and where to check it."""
 
     layer: str
@@ -38,7 +38,7 @@ class Problem(NamedTuple):
     params: dict
 
 
-class Draw:
+class RandomInputs:
     """Random float64 arrays and ids of one seed, on one device."""
 
     def __init__(self, seed, xp):
@@ -51,7 +51,7 @@ class Draw:
         return self.xp.asarray(self.rng.integers(high, size=shape))
 
 
-def embedding_problem(shapes, draw):
+def embedding_case(shapes, draw):
     """Embedding, with words that repeat."""
     ids = draw.ids(shapes.V, shapes.T, shapes.B)
     r = draw.normal(shapes.T, shapes.B, shapes.D)
@@ -60,10 +60,10 @@ def embedding_problem(shapes, draw):
         outputs, cache = embedding_forward(ids, params["weight"])
         return (r * outputs).sum(), {"weight": embedding_backward(r, cache)["weight"].to_dense(shapes.V)}
 
-    return Problem("embedding", function, {"weight": draw.normal(shapes.V, shapes.D)})
+    return GradcheckCase("embedding", function, {"weight": draw.normal(shapes.V, shapes.D)})
 
 
-def dropout_problem(shapes, draw):
+def dropout_case(shapes, draw):
     """Dropout under one fixed mask."""
     shape = shapes.T, shapes.B, shapes.D
     mask = draw.xp.asarray(dropout_mask(np.random.default_rng(0), shape, 0.6, "float64"))
@@ -72,10 +72,10 @@ def dropout_problem(shapes, draw):
     def function(params):
         return (r * dropout_forward(params["inputs"], mask)).sum(), {"inputs": dropout_backward(r, mask)}
 
-    return Problem("dropout", function, {"inputs": draw.normal(*shape)})
+    return GradcheckCase("dropout", function, {"inputs": draw.normal(*shape)})
 
 
-def lstm_problem(shapes, draw, forget_bias=0.7):
+def lstm_case(shapes, draw, forget_bias=0.7):
     """LSTM layer, its inputs and non-zero initial state; the loss sees every h_t and the final h and c."""
     T, B, D, H = shapes[:4]
     r, r_hidden, r_cell = draw.normal(T, B, H), draw.normal(B, H), draw.normal(B, H)
@@ -95,10 +95,10 @@ def lstm_problem(shapes, draw, forget_bias=0.7):
         "hidden": draw.normal(B, H, scale=0.5),
         "cell": draw.normal(B, H, scale=0.5),
     }
-    return Problem("lstm", function, params)
+    return GradcheckCase("lstm", function, params)
 
 
-def softmax_problem(shapes, draw):
+def softmax_case(shapes, draw):
     """Softmax projection and cross-entropy with weighted targets."""
     T, B, _, H, V, _ = shapes
     targets = draw.ids(V, T, B)
@@ -110,10 +110,10 @@ def softmax_problem(shapes, draw):
         return cost, {**grads, "hidden": dhidden}
 
     params = {"weight": draw.normal(V, H), "bias": draw.normal(V), "hidden": draw.normal(T, B, H)}
-    return Problem("softmax", function, params)
+    return GradcheckCase("softmax", function, params)
 
 
-def model_problem(shapes, draw, forget_bias=0.7, keep_prob=0.7):
+def model_case(shapes, draw, forget_bias=0.7, keep_prob=0.7):
     """The whole model: stacked, fixed dropout masks, weighted targets, non-zero initial state."""
     T, B, _, H, V, L = shapes
     config = replace(
@@ -125,15 +125,15 @@ def model_problem(shapes, draw, forget_bias=0.7, keep_prob=0.7):
     masks = draw_masks(config, 0, (T, B), draw.xp)
 
     def function(params):
-        cost, grads, _ = cost_and_gradients(params, config, inputs, targets, state, masks, weights)
+        cost, grads, _ = loss_and_gradients(params, config, inputs, targets, state, masks, weights)
         return cost, grads | {"encoder.weight": grads["encoder.weight"].to_dense(V)}
 
-    return Problem(f"model, {L} layers", function, {
+    return GradcheckCase(f"model, {L} layers", function, {
         name: draw.normal(*shape, scale=0.5) for name, shape in param_shapes(config, V).items()
     })  # fmt: skip
 
 
-PROBLEMS = embedding_problem, dropout_problem, lstm_problem, softmax_problem, model_problem
+CASES = embedding_case, dropout_case, lstm_case, softmax_case, model_case
 
 
 def check_layers(xp, shapes=None, seed=0):
@@ -151,7 +151,7 @@ def check_layers(xp, shapes=None, seed=0):
     layer : str
     result : GradientCheck
     """
-    for make_problem in PROBLEMS:
-        problem = make_problem(shapes or Shapes(), Draw(seed, xp))
+    for make_case in CASES:
+        problem = make_case(shapes or Shapes(), RandomInputs(seed, xp))
         for result in check_gradients(problem.function, problem.params, seed=seed):
             yield problem.layer, result

@@ -15,9 +15,9 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from minilstm.corpus import SPLITS, fingerprint_of_text
 from minilstm.errors import UserError
-from minilstm.files import locked, parse_json, read_text, write_whole
+from minilstm.files import atomic_write, locked, parse_json, read_text
+from minilstm.text.corpus import SPLITS, fingerprint_of_text
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
@@ -102,9 +102,9 @@ def describe_run(run, config, data, corpus, floor):
     """
     text = fingerprint_of_text(corpus.splits["train"])
     description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
-    write_whole(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
-    write_whole(run / "metrics.csv", ",".join(COLUMNS) + "\n")
-    write_whole(run / "config.json", json.dumps(description, indent=2) + "\n")
+    atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
+    atomic_write(run / "metrics.csv", ",".join(COLUMNS) + "\n")
+    atomic_write(run / "config.json", json.dumps(description, indent=2) + "\n")
 
 
 def read_description(run):
@@ -183,7 +183,7 @@ def rewind_metrics(run, rows):
     if lines[0] != ",".join(COLUMNS):
         raise UserError(f"{path} does not have the columns of this version of minilstm; start another run")
     parse_metrics(path, lines)
-    write_whole(path, "".join(line + "\n" for line in lines))
+    atomic_write(path, "".join(line + "\n" for line in lines))
 
 
 def read_metrics(run):

@@ -8,23 +8,23 @@ and the gradients scaled back.
 """
 
 from minilstm.device import array_module
-from minilstm.layers.embedding import RowGradient
-from minilstm.model import cost_and_gradients
+from minilstm.layers.embedding import SparseGradient
+from minilstm.model import loss_and_gradients
 
 LOSS_SCALE = 1024.0  # gradient elements of up to 64 fit; a larger one makes the norm infinite, and that ends the run
 
 
-def half_cost_and_gradients(params, config, inputs, targets, state, masks=None):
-    """`cost_and_gradients` computed in half precision: float32 params in, float32 cost and gradients out."""
+def half_loss_and_gradients(params, config, inputs, targets, state, masks=None):
+    """`loss_and_gradients` computed in half precision: float32 params in, float32 cost and gradients out."""
     xp = array_module(inputs)
     half = {name: param.astype("float16") for name, param in params.items()}
     weights = LOSS_SCALE * xp.ones(inputs.shape, dtype="float32")  # (T, B), of each target
-    cost, grads, state = cost_and_gradients(half, config, inputs, targets, state, masks, weights)
+    cost, grads, state = loss_and_gradients(half, config, inputs, targets, state, masks, weights)
     return cost / LOSS_SCALE, {name: unscaled(grad) for name, grad in grads.items()}, state
 
 
 def unscaled(grad):
     """A gradient in float32, without the loss scale."""
-    if isinstance(grad, RowGradient):
-        return RowGradient(grad.ids, grad.values.astype("float32") / LOSS_SCALE, grad.counts.astype("float32"))
+    if isinstance(grad, SparseGradient):
+        return SparseGradient(grad.ids, grad.values.astype("float32") / LOSS_SCALE, grad.counts.astype("float32"))
     return grad.astype("float32") / LOSS_SCALE

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilstm.errors import UserError
-from minilstm.files import regular
+from minilstm.files import open_regular
 
 EOS, UNK = "<eos>", "<unk>"
 SPLITS = "train", "valid", "test"
@@ -48,7 +48,7 @@ class Corpus(NamedTuple):
 
 def toy_directory():
     """The embedded toy corpus: inside an installed package, or beside it in a clone."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     return next(path for path in (package / "data/toy", package.parent / "data/toy") if path.is_dir())
 
 
@@ -98,7 +98,7 @@ class Part(NamedTuple):
         """Each line's number, from 1, and its words, <eos> in the newline's place; a long line comes in pieces."""
         number, cut = 1, ""
         try:
-            with open(self.path, encoding="utf-8-sig", opener=regular) as file:
+            with open(self.path, encoding="utf-8-sig", opener=open_regular) as file:
                 while (piece := file.readline(PIECE)) and (self.last is None or number <= self.last):
                     ends = piece.endswith("\n")
                     if number > self.first:
@@ -194,39 +194,3 @@ def fingerprint(vocabulary):
 def fingerprint_of_text(ids):
     """A digest that is equal only for the same ids in the same order: 64 hexadecimal digits."""
     return hashlib.sha256(ids.tobytes()).hexdigest()
-
-
-def streams(ids, batch_size):
-    """Lay a text out as parallel streams, time-major.
-
-    Parameters
-    ----------
-    ids : int array (tokens,)
-    batch_size : int
-        B.
-
-    Returns
-    -------
-    array (batch_len, B)
-        Column b is the b-th stretch of the text; up to B - 1 tokens at the end are left out.
-
-    Examples
-    --------
-    >>> streams(np.arange(7), 2)
-    array([[0, 3],
-           [1, 4],
-           [2, 5]])
-    """
-    batch_len = len(ids) // batch_size
-    return np.ascontiguousarray(ids[: batch_size * batch_len].reshape(batch_size, batch_len).T)
-
-
-def num_windows(batch_len, num_steps):
-    """Whole windows in streams of `batch_len`: one token more is needed, the last target."""
-    return (batch_len - 1) // num_steps
-
-
-def window(data, k, num_steps):
-    """Inputs and targets of window k of streams (batch_len, B): two views, (T, B); the last may be shorter."""
-    start, end = k * num_steps, min((k + 1) * num_steps, len(data) - 1)
-    return data[start:end], data[start + 1 : end + 1]

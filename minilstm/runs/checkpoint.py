@@ -23,9 +23,9 @@ import safetensors.numpy
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.files import parse_json, read_bytes, write_whole
+from minilstm.files import atomic_write, parse_json, read_bytes
 from minilstm.model import param_shapes, weights_dtype
-from minilstm.seal import BLANK, digest_of, seal
+from minilstm.runs.checksum import BLANK, digest_of, seal
 
 FORMAT = "minilstm 2"
 LARGEST = 2**34  # bytes of a file that is read: a billion float32 parameters with Adam's moments
@@ -139,7 +139,7 @@ def save_checkpoint(path, checkpoint):
     UserError
         If the run has diverged, the disk is full or the directory cannot be written; the old file is still there then.
     """
-    write_whole(path, pack_checkpoint(checkpoint))
+    atomic_write(path, pack_checkpoint(checkpoint))
 
 
 def contiguous(tensors):

@@ -4,9 +4,9 @@ import gc
 from io import BytesIO
 from pathlib import Path
 
-from minilstm.errors import UserError, visible
-from minilstm.files import write_whole
-from minilstm.rundir import read_description, read_metrics
+from minilstm.errors import UserError, escape_control_chars
+from minilstm.files import atomic_write
+from minilstm.runs.directory import read_description, read_metrics
 
 COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"  # Okabe and Ito: safe for colour-blind eyes
 GREY = "#555555"
@@ -14,7 +14,7 @@ FORMATS = "png", "svg", "pdf"
 
 
 def plot_runs(runs, output):
-    """Draw train, valid and test perplexity by epoch, and the floor where it is known.
+    """RandomInputs train, valid and test perplexity by epoch, and the floor where it is known.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def plot_runs(runs, output):
     axes = figure.add_subplot()
     for n, run in enumerate(map(Path, runs)):
         colours = COLOURS[:3] if len(runs) == 1 else [COLOURS[n % len(COLOURS)]] * 3
-        draw_run(axes, run, colours, of="" if len(runs) == 1 else f" of {visible(run.name)}")
+        draw_run(axes, run, colours, of="" if len(runs) == 1 else f" of {escape_control_chars(run.name)}")
     for floor in {read_description(run)["floor"] for run in runs} - {None}:
         axes.axhline(floor, color=GREY, linestyle=":", linewidth=2, label=f"floor, the true source: {floor:.2f}")
     low, high = axes.dataLim.intervaly
@@ -58,11 +58,11 @@ def plot_runs(runs, output):
     figure.savefig(drawing, format=output.suffix[1:])
     del figure, axes
     gc.collect()  # a figure's parts hold one another: a long run would keep dozens until Python looks
-    write_whole(output, drawing.getvalue())
+    atomic_write(output, drawing.getvalue())
 
 
 def draw_run(axes, run, colours, of):
-    """Draw a run, train dashed, valid solid, test a star, in three colours.
+    """RandomInputs a run, train dashed, valid solid, test a star, in three colours.
 
     A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
     """
