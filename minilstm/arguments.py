@@ -1,8 +1,11 @@
-"""What can be typed: the commands and their flags, for argparse."""
+"""The commands and flags of the command line, for argparse."""
 
 import argparse
 import difflib
+import re
+from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any, NoReturn
 
 from minilstm import __version__
 from minilstm.config import PRESETS, Config
@@ -17,111 +20,156 @@ EXAMPLES = {
 }
 
 
-def count(text):
-    """A whole number of at least 0, for argparse."""
+def non_negative(text: str) -> int:
+    """Parse a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
-def positive(text):
-    """A whole number of at least 1, for argparse."""
-    if count(text) == 0:
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if non_negative(text) == 0:
         raise argparse.ArgumentTypeError("0 is not a whole number of at least 1")
     return int(text)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with its complaint as one line, and no flag cut short."""
+def to_flag(name: str) -> str:
+    """The flag of a Config field, such as --hidden-size for hidden_size."""
+    return "--" + name.replace("_", "-")
 
-    def __init__(self, **options):
+
+def with_flags(message: str) -> str:
+    """Replace the names of Config fields in an error message by their flags.
+
+    Names with an underscore are replaced anywhere as whole words, except within a path; one-word names, which are also
+    English words, only where they begin the message.
+
+    Examples
+    --------
+    >>> with_flags("seed must be at least 0, not -1")
+    '--seed must be at least 0, not -1'
+    >>> with_flags("diverged: lower learning_rate or init_scale")
+    'diverged: lower --learning-rate or --init-scale'
+    """
+    names = [f.name for f in fields(Config)]
+    several_words = "|".join(name for name in names if "_" in name)
+    one_word = "|".join(name for name in names if "_" not in name)
+    pattern = rf"^({one_word})(?= )|(?<![\w/\\.'\"-])({several_words})(?![\w/\\'\"-]|\.\w)"
+    return re.sub(pattern, lambda match: to_flag(match[0]), message)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that reports an error in one line and accepts no abbreviated flags."""
+
+    def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def parse(argv=None):
-    """What was typed, as argparse has it; a flag that is not known is complained of with the nearest that is."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line. Unknown flags are reported with the closest match."""
     parser = build_parser()
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         known = [flag for flag in args.parser._option_string_actions if flag.startswith("--")]
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        args.parser.error(f"unknown: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        args.parser.error(f"unknown: {' '.join(unknown)}" + (f"; did you mean {close[0]}?" if close else ""))
     return args
 
 
-def build_parser():
-    """The parser of all commands; every field of Config is a flag of train."""
-    parser = Parser(prog="minilstm", description="An LSTM language model whose every gradient is written by hand.")
+def build_parser() -> Parser:
+    """Build the parser of all commands; each field of Config is a flag of train."""
+    parser = Parser(prog="minilstm", description="An LSTM language model with every gradient written by hand.")
     parser.add_argument("--version", action="version", version=f"minilstm {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
-    def command(name, text):
-        sub = commands.add_parser(name, help=text, description=text, epilog=f"example: {EXAMPLES[name]}")
+    def command(name: str, description: str) -> Parser:
+        sub = commands.add_parser(name, help=description, description=description, epilog=f"example: {EXAMPLES[name]}")
         sub.set_defaults(parser=sub)
         return sub
 
-    def device_flag(sub):
-        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
-
-    def data_flag(sub, default):
-        sub.add_argument("--data", metavar="PATH", help=f"directory of a corpus, or one text file ({default})")
-
-    train = command("train", "Train a language model; the toy one by default, in about a minute.")
-    data_flag(train, "the embedded toy corpus")
-    device_flag(train)
+    train = command("train", "Train a language model; by default the toy model, in about a minute.")
+    add_data_flag(train, "the embedded toy corpus")
+    add_device_flags(train)
     train.add_argument("--out", metavar="DIR", help="directory of the run (runs/<model>-<time>)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     train.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     train.add_argument(
-        "--max-steps", type=count, metavar="N", help="stop after N steps in all; 0 writes the initial weights"
+        "--max-steps", type=non_negative, metavar="N", help="stop after N steps of the run; 0 saves the initial weights"
     )
-    train.add_argument("--checkpoint-every", type=positive, metavar="N", help="save every N steps too (every epoch)")
-    hyper = train.add_argument_group("hyperparameters, each by default as --model has it")
-    hyper.add_argument("--model", choices=PRESETS, default=argparse.SUPPRESS, help="preset (toy)")
-    for f in fields(Config):
-        if f.name != "model":
-            flag = "--" + f.name.replace("_", "-")
-            extra = (
-                {"choices": f.metadata["choices"]} if "choices" in f.metadata else {"metavar": f.type.__name__.upper()}
-            )
-            values = {name: getattr(preset, f.name) for name, preset in PRESETS.items()}
-            values = {name: f"{value:.4g}" if f.type is float else str(value) for name, value in values.items()}
-            if len(set(values.values())) == 1:
-                values = values["toy"]
-            else:
-                values = ", ".join(f"{name} {value}" for name, value in values.items())
-            hyper.add_argument(
-                flag, type=f.type, default=argparse.SUPPRESS, help=f"{f.metadata['help']} ({values})", **extra
-            )
+    train.add_argument(
+        "--checkpoint-every", type=positive, metavar="N", help="also save every N steps (once per epoch)"
+    )
+    add_config_flags(train)
 
-    evaluate = command("evaluate", "Print a trained model's perplexity on a split.")
+    evaluate = command("evaluate", "Print the perplexity of a trained model on a split.")
     evaluate.add_argument("run", help="directory of a run")
-    data_flag(evaluate, "the corpus the run was trained on")
+    add_data_flag(evaluate, "the corpus the run was trained on")
     evaluate.add_argument("--split", choices=("train", "valid", "test"), default="test", help="(test)")
-    device_flag(evaluate)
+    add_device_flags(evaluate)
 
-    generate = command("generate", "Write text, word by word, with a trained model.")
+    generate = command("generate", "Generate text with a trained model.")
     generate.add_argument("run", help="directory of a run")
-    generate.add_argument("--prompt", default="", help="words to go on from (the start of a sentence)")
-    generate.add_argument("--words", type=positive, default=100, metavar="N", help="words to write (100)")
+    generate.add_argument("--prompt", default="", help="words to continue from (the start of a sentence)")
+    generate.add_argument("--words", type=positive, default=100, metavar="N", help="number of words (100)")
     generate.add_argument(
-        "--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder, 0 the likeliest word (1.0)"
+        "--temperature", type=float, default=1.0, help="below 1 sharper, above 1 flatter, 0 greedy (1.0)"
     )
-    generate.add_argument("--seed", type=count, default=0, help="the same seed writes the same text (0)")
-    device_flag(generate)
+    generate.add_argument("--seed", type=non_negative, default=0, help="the same seed gives the same text (0)")
+    add_device_flags(generate)
 
-    plot = command("plot", "RandomInputs the perplexity curves of one or more runs.")
+    plot = command("plot", "Plot the perplexity curves of one or more runs.")
     plot.add_argument("runs", nargs="+", metavar="run", help="directory of a run")
     plot.add_argument("-o", "--output", default="curves.png", metavar="FILE", help="PNG, SVG or PDF (curves.png)")
 
-    download = command("download", "Fetch a corpus and check it.")
-    download.add_argument("corpus", choices=("ptb",), help="ptb: the Penn Treebank files of Mikolov (6 MB, licensed)")
-    download.add_argument("--out", default="data/ptb", metavar="DIR", help="where to put it (data/ptb)")
+    download = command("download", "Download a corpus and verify its checksums.")
+    download.add_argument("corpus", choices=("ptb",), help="ptb: Mikolov's Penn Treebank files (6 MB, licensed)")
+    download.add_argument("--out", default="data/ptb", metavar="DIR", help="destination directory (data/ptb)")
 
-    gradcheck = command("gradcheck", "Hold every gradient against finite differences; exit 1 if one is off.")
-    gradcheck.add_argument("--seed", type=count, default=0, help="of the random arrays (0)")
-    device_flag(gradcheck)
+    gradcheck = command("gradcheck", "Compare every gradient with finite differences; exit with 1 if one is wrong.")
+    gradcheck.add_argument("--seed", type=non_negative, default=0, help="seed of the random arrays (0)")
+    add_device_flags(gradcheck)
     return parser
+
+
+def add_data_flag(parser: Parser, default: str) -> None:
+    parser.add_argument("--data", metavar="PATH", help=f"directory of a corpus, or one text file ({default})")
+
+
+def add_device_flags(parser: Parser) -> None:
+    """Add --device and --kernels: where the arrays live, and which functions compute on them."""
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
+    parser.add_argument(
+        "--kernels",
+        choices=("plain", "fused"),
+        help="plain: NumPy's interface alone; fused: CUDA kernels (fused on a GPU)",
+    )
+
+
+def add_config_flags(parser: Parser) -> None:
+    """Add a flag for each field of Config, which appears in the result only if it was given."""
+    group = parser.add_argument_group("hyperparameters, by default those of the preset --model")
+    group.add_argument("--model", choices=PRESETS, default=argparse.SUPPRESS, help="preset (toy)")
+    for f in fields(Config):
+        if f.name == "model":
+            continue
+        value_type: Any = f.type
+        limits: dict[str, Any] = (
+            {"choices": f.metadata["choices"]} if "choices" in f.metadata else {"metavar": value_type.__name__.upper()}
+        )
+        values = {name: getattr(preset, f.name) for name, preset in PRESETS.items()}
+        texts = {name: f"{value:.4g}" if f.type is float else str(value) for name, value in values.items()}
+        if len(set(texts.values())) == 1:
+            defaults = texts["toy"]
+        else:
+            defaults = ", ".join(f"{name} {text}" for name, text in texts.items())
+        group.add_argument(
+            to_flag(f.name),
+            type=value_type,
+            default=argparse.SUPPRESS,
+            help=f"{f.metadata['help']} ({defaults})",
+            **limits,
+        )

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import fields
 from shlex import quote
 
-from minilstm.arguments import parse
+from minilstm.arguments import parse, with_flags
 from minilstm.config import Config
 from minilstm.errors import UserError, escape_control_chars, one_line
 from minilstm.runs.signals import silence
@@ -198,7 +198,7 @@ def main(argv=None):
         sys.stdout.flush()  # here, where a failure can still be told
         return status
     except UserError as error:
-        return complain(f"error: {error}", 2)
+        return complain(f"error: {with_flags(str(error))}", 2)
     except MemoryError as error:
         return complain(f"error: out of memory ({error}); make the model or its batches smaller", 2)
     except KeyboardInterrupt:

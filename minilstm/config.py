@@ -1,24 +1,25 @@
-"""The hyperparameters: one dataclass, the presets of the reference script, and `toy`.
+"""The hyperparameters: one dataclass, the presets of the reference implementation, and `toy`.
 
-Names and values are those of TensorFlow's `ptb_word_lm.py` for Zaremba et al., arXiv 1409.2329. Its vocab_size is
-missing here: it is the corpus's.
+Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
+vocab_size has no counterpart here: it follows from the corpus.
 """
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from minilstm.errors import UserError
 
-LARGEST = 1e30  # of a hyperparameter: float32 still holds it, and a few times as much
+MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
 
 
-def option(default, text, **limits):
-    """A config field with its help text and the limits its value must keep."""
-    return field(default=default, metadata={"help": text, **limits})
+def hyperparameter(default: Any, description: str, **limits: Any) -> Any:
+    """A Config field with its description and limits: choices, minimum, maximum, above (an exclusive minimum)."""
+    return field(default=default, metadata={"help": description, **limits})
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run trains; every field is also a flag of ``minilstm train``.
+    """Hyperparameters of a run; each field is also a flag of ``minilstm train``.
 
     Raises
     ------
@@ -29,49 +30,53 @@ class Config:
     --------
     >>> PRESETS["small"].hidden_size
     200
+    >>> Config(num_layers=0)
+    Traceback (most recent call last):
+    minilstm.errors.UserError: num_layers must be at least 1, not 0
     """
 
-    model: str = option("toy", "name of the preset", choices=("toy", "test", "small", "medium", "large"))
-    init_scale: float = option(0.1, "weights start uniform in +-init_scale", above=0)
-    learning_rate: float = option(1.0, "initial learning rate; with adam 0.001", above=0)
-    max_grad_norm: float = option(5.0, "gradients are clipped to this global norm", above=0)
-    num_layers: int = option(1, "LSTM layers", least=1, most=100)
-    num_steps: int = option(20, "time steps of one window of truncated BPTT", least=1)
-    hidden_size: int = option(128, "hidden units of each layer, and the size of the embedding", least=1, most=2**28)
-    max_epoch: int = option(4, "epochs trained with the initial learning rate", least=0)
-    max_max_epoch: int = option(8, "epochs in all", least=1)
-    keep_prob: float = option(0.9, "probability that dropout keeps a unit", above=0, most=1)
-    lr_decay: float = option(0.5, "factor on the learning rate for each epoch after max_epoch", above=0, most=1)
-    batch_size: int = option(20, "streams of text read side by side", least=1)
-    forget_bias: float = option(0.0, "added to the forget gate's pre-activation")
-    optimizer: str = option("sgd", "how gradients become steps", choices=("sgd", "adam"))
-    min_count: int = option(1, "training words seen less often become <unk>, as do unknown words", least=1)
-    dtype: str = option(
-        "float32", "of the arrays; weights are never less than float32", choices=("float64", "float32", "float16")
+    model: str = hyperparameter("toy", "name of the preset", choices=("toy", "test", "small", "medium", "large"))
+    init_scale: float = hyperparameter(0.1, "weights are initialized uniformly in +-init_scale", above=0)
+    learning_rate: float = hyperparameter(1.0, "initial learning rate; 0.001 with adam", above=0)
+    max_grad_norm: float = hyperparameter(5.0, "gradients are clipped to this global norm", above=0)
+    num_layers: int = hyperparameter(1, "number of LSTM layers", minimum=1, maximum=100)
+    num_steps: int = hyperparameter(20, "time steps per window of truncated BPTT", minimum=1)
+    hidden_size: int = hyperparameter(
+        128, "hidden units per layer, and size of the embedding", minimum=1, maximum=2**28
     )
-    precision: str = option(
-        "full", "a GPU's float32 matrix products: in full, or faster with 11 bits", choices=("full", "tf32")
+    max_epoch: int = hyperparameter(4, "epochs trained with the initial learning rate", minimum=0)
+    max_max_epoch: int = hyperparameter(8, "total number of epochs", minimum=1)
+    keep_prob: float = hyperparameter(0.9, "probability of keeping a unit in dropout", above=0, maximum=1)
+    lr_decay: float = hyperparameter(0.5, "learning rate factor per epoch after max_epoch", above=0, maximum=1)
+    batch_size: int = hyperparameter(20, "streams of text read in parallel", minimum=1)
+    forget_bias: float = hyperparameter(0.0, "added to the forget gate's pre-activation")
+    optimizer: str = hyperparameter("sgd", "update rule", choices=("sgd", "adam"))
+    min_count: int = hyperparameter(1, "rarer training words become <unk>, as do unknown words", minimum=1)
+    dtype: str = hyperparameter(
+        "float32", "of the arrays; weights are at least float32", choices=("float64", "float32", "float16")
     )
-    seed: int = option(0, "seed of the initial weights and of the dropout masks", least=0)
+    precision: str = hyperparameter(
+        "full", "of float32 matrix products on a GPU; tf32 is faster, with 11 bits", choices=("full", "tf32")
+    )
+    seed: int = hyperparameter(0, "seed of the initial weights and dropout masks", minimum=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for f in fields(self):
             value, limits = getattr(self, f.name), f.metadata
-            flag = "--" + f.name.replace("_", "-")
             if f.type is int and (type(value) is not int or value > 2**53):
-                raise UserError(f"{flag} must be a whole number, not {value!r}")
-            if f.type is float and (type(value) not in (int, float) or not abs(value) <= LARGEST):
-                raise UserError(f"{flag} must be a finite number of size up to {LARGEST:g}, not {value!r}")
+                raise UserError(f"{f.name} must be a whole number, not {value!r}")
+            if f.type is float and (type(value) not in (int, float) or not abs(value) <= MAX_FLOAT):
+                raise UserError(f"{f.name} must be a finite number of magnitude up to {MAX_FLOAT:g}, not {value!r}")
             if f.type is str and type(value) is not str:
-                raise UserError(f"{flag} must be text, not {value!r}")
+                raise UserError(f"{f.name} must be text, not {value!r}")
             if "choices" in limits and value not in limits["choices"]:
-                raise UserError(f"{flag} must be one of {', '.join(limits['choices'])}, not {value!r}")
-            if "least" in limits and value < limits["least"]:
-                raise UserError(f"{flag} must be at least {limits['least']}, not {value}")
+                raise UserError(f"{f.name} must be one of {', '.join(limits['choices'])}, not {value!r}")
+            if "minimum" in limits and value < limits["minimum"]:
+                raise UserError(f"{f.name} must be at least {limits['minimum']}, not {value}")
             if "above" in limits and value <= limits["above"]:
-                raise UserError(f"{flag} must be greater than {limits['above']}, not {value}")
-            if "most" in limits and value > limits["most"]:
-                raise UserError(f"{flag} must be at most {limits['most']}, not {value}")
+                raise UserError(f"{f.name} must be greater than {limits['above']}, not {value}")
+            if "maximum" in limits and value > limits["maximum"]:
+                raise UserError(f"{f.name} must be at most {limits['maximum']}, not {value}")
 
 
 PRESETS = {

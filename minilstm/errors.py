@@ -1,19 +1,19 @@
-"""The one exception that stands for a user's mistake, and text that a terminal can be given."""
+"""The exception for mistakes of the user, and text made safe to print."""
 
-# Control characters, which a terminal would obey, as escapes: names and words may come from anywhere.
+# Control characters, which a terminal would obey, as escapes: file names and words are untrusted.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 class UserError(ValueError):
-    """Something the user can mend: its text is one line that says what is wrong and what to do.
+    """A mistake that the user can correct; the message is one line that says what is wrong and what to do.
 
-    The command line prints that line on standard error and exits with status 2. Any other exception
-    is a bug of ours and keeps its traceback.
+    The command line prints it on standard error and exits with status 2. Any other exception is a bug and keeps its
+    traceback.
     """
 
 
-def escape_control_chars(text):
-    """A text with its control characters written out.
+def escape_control_chars(text: str) -> str:
+    """Escape the control characters of a text.
 
     Examples
     --------
@@ -23,7 +23,13 @@ def escape_control_chars(text):
     return text.translate(CONTROLS)
 
 
-def one_line(text, most=1000):
-    """A text as one line of at most `most` characters, the middle left out."""
+def one_line(text: str, max_chars: int = 1000) -> str:
+    """Fit a text into one printable line: control characters escaped, the middle cut out if it is too long.
+
+    Examples
+    --------
+    >>> one_line("two\\nlines")
+    'two\\\\x0alines'
+    """
     text = escape_control_chars(text)
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 3 :]}"
+    return text if len(text) <= max_chars else f"{text[: max_chars // 2]} ... {text[-max_chars // 3 :]}"
