@@ -1,87 +1,93 @@
-"""Files: read within bounds, written in one piece, and a directory for one process at a time."""
+"""Bounded reads, atomic writes, and a lock that keeps a directory to one process at a time."""
 
 import errno
 import json
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 from minilstm.errors import UserError
 
 try:
     import fcntl
-except ImportError:  # Windows: there nothing keeps two runs apart
-    fcntl = None
+except ImportError:  # Windows, where runs are not locked
+    fcntl = None  # type: ignore[assignment]
 
-MAX_TEXT_BYTES = 100_000_000  # bytes of a config.json, vocab.txt or metrics.csv: far more than any run writes
+StrPath = str | os.PathLike[str]
+
+MAX_TEXT_BYTES = 100_000_000  # of a config.json, vocab.txt or metrics.csv: far more than any run writes
 
 
-def open_regular(path, flags):
-    """An opener for ``open``: only a regular file; a pipe or a device may have no end, or nobody at the other side.
+def open_regular(path: StrPath, flags: int) -> int:
+    """Open regular files only, as the opener of ``open``: a pipe or a device may block, or never end.
 
     Raises
     ------
     OSError
+        If it cannot be opened, or is not a regular file.
     """
-    number = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return number
+    return descriptor
 
 
-def read_bytes(path, most):
-    """The contents of a regular file of at most `most` bytes.
+def read_bytes(path: StrPath, max_bytes: int) -> bytes:
+    """Read a regular file of at most `max_bytes`.
 
     Raises
     ------
     OSError
-        If it cannot be read, is something else, or larger.
+        If it cannot be read, is not a regular file, or is larger.
     """
     with open(path, "rb", opener=open_regular) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+        if size > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
         return file.read(size)
 
 
-def read_text(path):
-    """The contents of a text file of a run.
+def read_text(path: StrPath) -> str:
+    """Read a UTF-8 text file of up to MAX_TEXT_BYTES.
 
     Raises
     ------
     OSError
-        As `read_bytes`.
+        As for `read_bytes`.
     UnicodeDecodeError
         If it is not UTF-8.
     """
     return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8")
 
 
-def parse_json(text, most=100):
-    """``json.loads`` for a text nobody vouches for.
+def parse_json(text: str, max_containers: int = 100) -> Any:
+    """``json.loads`` for untrusted text.
 
     Parameters
     ----------
     text : str
-    most : int
-        Objects and lists it may hold, so that neither the stack nor the memory runs out.
+    max_containers : int
+        The maximum number of objects and lists, a bound on recursion depth and memory.
 
     Raises
     ------
     ValueError
     """
-    if text.count("{") + text.count("[") > most:
-        raise ValueError("it holds more objects and lists than any file of ours")
+    if text.count("{") + text.count("[") > max_containers:
+        raise ValueError(f"it contains more than {max_containers:,} objects and lists")
     return json.loads(text)
 
 
-def atomic_write(path, contents):
-    """Write a file so that a kill at any moment leaves the old file or the new one, never half of one.
+def atomic_write(path: Path, contents: bytes | str) -> None:
+    """Write a file atomically: a kill at any moment leaves either the old file or the new one.
 
-    The contents go beside the file, are flushed to the disk, and take its name only then. A link in the file's place
-    is replaced; what it points to is not touched.
+    The contents are written to a temporary file in the same directory and flushed to disk before it is renamed. If
+    `path` is a symbolic link, the link is replaced and its target left alone.
 
     Parameters
     ----------
@@ -92,60 +98,64 @@ def atomic_write(path, contents):
     Raises
     ------
     UserError
-        If the disk is full or the directory cannot be written; the old file is still there then.
+        If the disk is full or the directory cannot be written; the old file is then left intact.
     """
     contents = contents.encode() if isinstance(contents, str) else contents
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        unfinished.unlink(missing_ok=True)  # a killed run's; and "x" below follows no link
+        unfinished.unlink(missing_ok=True)  # left by a killed run; "x" below does not follow links
         with open(unfinished, "xb") as file:
             file.write(contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-        flush_directory(path.parent)
+        fsync_directory(path.parent)
     except OSError as error:
         with suppress(OSError):
             unfinished.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror}; make room or choose another place") from None
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another directory") from None
 
 
-def flush_directory(directory):
-    """Have the disk know a directory's new names: without this a power failure can bring the old ones back."""
+def fsync_directory(directory: Path) -> None:
+    """Flush the names in a directory to disk: otherwise a power failure can undo a rename."""
     if os.name == "posix":
-        number = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
 @contextmanager
-def locked(run):
-    """Inside, no other process can train in the directory `run`.
+def locked(run: Path) -> Iterator[None]:
+    """Hold the lock of the directory `run`, so that no other process trains in it.
 
-    The lock is the kernel's, on the file `lock`: it ends with the process, however that ends. The file stays, empty.
-    Where a file system has no locks, that is said on standard error.
+    It is an advisory lock of the operating system on the empty file `lock`, released when the process ends in whatever
+    way; the file stays. On a file system without locks, a warning is printed on standard error.
 
     Raises
     ------
     UserError
-        If another process trains there, or the directory cannot be written.
+        If another process holds the lock, or the directory cannot be written.
     """
 
-    def own(path, flags):
-        return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))  # a link would have us make a file elsewhere
+    def open_no_follow(path: str, flags: int) -> int:
+        return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))  # a link could create a file elsewhere
 
     try:
-        file = open(run / "lock", "ab", opener=own)  # noqa: SIM115, closed below
+        file = open(run / "lock", "ab", opener=open_no_follow)  # noqa: SIM115, closed below
     except OSError as error:
-        raise UserError(f"cannot write {run / 'lock'}: {error.strerror}; choose another --out") from None
+        raise UserError(f"cannot write {run / 'lock'}: {error.strerror}; choose another directory") from None
     with file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{run} is being trained by another process; let it end, or choose another --out") from None
+            raise UserError(
+                f"{run} is being trained by another process; wait for it to end, or choose another directory"
+            ) from None
         except OSError as error:
-            print(f"minilstm: {run} cannot be locked ({error.strerror}): start no second run there", file=sys.stderr)
+            print(
+                f"minilstm: {run} cannot be locked ({error.strerror}): do not start a second run there", file=sys.stderr
+            )
         yield

