@@ -1,13 +1,14 @@
-"""Vocabulary, streams and windows, and what is said when a text cannot be used."""
+"""Corpora and batches: the vocabulary, streams and windows, and the messages about unusable texts."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilstm.config import Config
 from minilstm.errors import UserError
-from minilstm.text.batches import batchify, get_batch, num_windows
-from minilstm.text.corpus import fingerprint, load_corpus
+from minilstm.text.batches import batchify, eval_batches, get_batch, num_windows
+from minilstm.text.corpus import CHUNK_SIZE, SPLITS, TextSlice, fingerprint, load_corpus
 
 
 def write(directory, names="{}.txt", **texts):
@@ -17,7 +18,7 @@ def write(directory, names="{}.txt", **texts):
     return directory
 
 
-def test_vocabulary_is_by_falling_count_then_by_word_and_newline_is_eos(tmp_path):
+def test_vocabulary_is_by_decreasing_frequency_ties_alphabetically_and_newline_is_eos(tmp_path):
     corpus = load_corpus(write(tmp_path, train="b a\nc a\nb a\n"))
     assert corpus.vocabulary == ["<eos>", "a", "b", "c"]
     assert corpus.splits["train"].tolist() == [2, 1, 0, 3, 1, 0, 2, 1, 0]
@@ -41,7 +42,7 @@ def test_a_byte_order_mark_and_crlf_are_not_words(tmp_path):
     assert sorted(load_corpus(tmp_path).vocabulary) == ["<eos>", "a", "b"]
 
 
-def test_a_single_file_is_cut_90_5_5_by_lines(tmp_path):
+def test_a_single_file_is_split_90_5_5_by_lines(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("".join(f"a{n % 7}\n" for n in range(200)))
     assert {split: len(ids) for split, ids in load_corpus(path).splits.items()} == {
@@ -51,13 +52,13 @@ def test_a_single_file_is_cut_90_5_5_by_lines(tmp_path):
     }
 
 
-def test_min_count_turns_rare_and_unknown_words_into_unk(tmp_path):
-    corpus = load_corpus(write(tmp_path, train="a a b c\n" * 1 + "a\n", valid="a d\n"), min_count=2)
+def test_min_count_maps_rare_and_unknown_words_to_unk(tmp_path):
+    corpus = load_corpus(write(tmp_path, train="a a b c\na\n", valid="a d\n"), min_count=2)
     assert corpus.vocabulary == ["a", "<eos>", "<unk>"]
     assert corpus.splits["valid"].tolist() == [0, 2, 1]
 
 
-def test_unknown_words_are_unk_where_the_training_text_has_it(tmp_path):
+def test_unknown_words_become_unk_if_the_training_text_contains_it(tmp_path):
     corpus = load_corpus(write(tmp_path, train="a <unk> b\n", valid="a new b\n"))
     assert [corpus.vocabulary[id] for id in corpus.splits["valid"]] == ["a", "<unk>", "b", "<eos>"]
 
@@ -70,18 +71,18 @@ def test_unknown_words_are_unk_where_the_training_text_has_it(tmp_path):
         ({"train": "a\n", "test": ""}, r"test.txt is empty"),
     ],
 )
-def test_texts_that_cannot_be_used_say_why(tmp_path, texts, says):
+def test_unusable_texts_are_refused_with_the_reason(tmp_path, texts, says):
     with pytest.raises(UserError, match=says):
         load_corpus(write(tmp_path, **texts))
 
 
-def test_missing_files_and_bad_bytes_say_why(tmp_path):
+def test_missing_files_and_bad_bytes_are_refused_with_the_reason(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load_corpus(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no corpus"):
+    with pytest.raises(UserError, match="contains no corpus"):
         load_corpus(tmp_path)
     (tmp_path / "train.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(UserError, match=r"not valid.txt and test.txt|but not valid.txt and test.txt"):
+    with pytest.raises(UserError, match=r"has train.txt but not valid.txt and test.txt"):
         load_corpus(tmp_path)
     (tmp_path / "valid.txt").write_text("a\n")
     (tmp_path / "test.txt").write_text("a\n")
@@ -93,7 +94,7 @@ def test_missing_files_and_bad_bytes_say_why(tmp_path):
 
 
 @given(tokens=st.integers(0, 300), batch_size=st.integers(1, 12), num_steps=st.integers(1, 20))
-def test_streams_keep_their_order_from_window_to_window(tokens, batch_size, num_steps):
+def test_windows_continue_the_streams_in_order(tokens, batch_size, num_steps):
     ids = np.arange(tokens)
     data = batchify(ids, batch_size)
     batch_len = tokens // batch_size
@@ -108,6 +109,33 @@ def test_streams_keep_their_order_from_window_to_window(tokens, batch_size, num_
             np.testing.assert_array_equal(read[:, b], np.arange(b * batch_len, b * batch_len + len(read)))
 
 
-def test_fingerprints_differ_when_the_order_does():
+def test_windows_outside_the_data_are_refused():
+    data = batchify(np.arange(14), 2)
+    assert len(get_batch(data, 1, 4)[0]) == 2
+    for k in (-1, 2):
+        with pytest.raises(ValueError, match="outside the data"):
+            get_batch(data, k, 4)
+
+
+def test_the_test_split_is_one_stream_with_windows_of_the_same_size():
+    config, ids = Config(batch_size=4, num_steps=5), np.arange(43)
+    assert [(eval_batches(config, split, ids)[0].shape, eval_batches(config, split, ids)[1]) for split in SPLITS] == (
+        [((10, 4), 5), ((10, 4), 5), ((43, 1), 20)]
+    )
+    with pytest.raises(UserError, match=r"the valid text has 7 tokens, too few for 4 streams; .* lower batch_size"):
+        eval_batches(config, "valid", ids[:7])
+
+
+def test_a_line_longer_than_a_chunk_keeps_its_words_whole(tmp_path):
+    words = ["word" * (n % 5 + 1) for n in range(CHUNK_SIZE // 4)]
+    (tmp_path / "long.txt").write_text(" ".join(words) + "\nlast line")
+    text = TextSlice(tmp_path / "long.txt")
+    assert list(text.words()) == [*words, "<eos>", "last", "line"]
+    assert sum(line_number == 1 for line_number, _ in text.iter_chunks()) > 2
+    assert list(TextSlice(tmp_path / "long.txt", 1).words()) == ["last", "line"]
+    assert list(TextSlice(tmp_path / "long.txt", 0, 1).words()) == [*words, "<eos>"]
+
+
+def test_fingerprints_depend_on_the_order():
     assert fingerprint(["a", "b"]) != fingerprint(["b", "a"])
     assert fingerprint(["a", "b"]) == fingerprint(["a", "b"])

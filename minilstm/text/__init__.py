@@ -1,1 +1,1 @@
-"""Text: from files to ids to batches, the toy grammar, and PTB's download."""
+"""Text: reading a corpus into ids, batching them, the toy grammar, and the Penn Treebank download."""

@@ -1,27 +1,52 @@
-"""Ids to batches, as the PTB scripts have them.
+"""Ids to batches, laid out as in the PTB scripts.
 
-row b of the batch is    ids[b * batch_len : (b + 1) * batch_len]         batch_len = len(ids) // B
-window k is              columns kT .. (k + 1)T, its targets the columns one later
+`batchify` cuts the text into B streams of equal length and places them side by side. With the alphabet as the text and
+B = 3, each stream is one column, read downwards; y and z do not fill another row and are dropped:
+
+    a i q
+    b j r
+    c k s         row t holds token t of every stream
+    d l t
+    e m u
+    f n v
+    g o w
+    h p x
+
+`get_batch` takes T consecutive rows as inputs, and the same rows shifted down by one as targets. With T = 3:
+
+              inputs    targets
+    window 0  a i q     b j r
+              b j r     c k s
+              c k s     d l t
+    window 1  d l t     e m u
+              e m u     f n v
+              f n v     g o w
+
+Each column of window 1 continues the same column of window 0, so the LSTM's state can be carried from one window to the
+next. The columns are treated as independent texts: the model never learns that i follows h. Training skips an
+incomplete last window (here the single row g o w); evaluation does not.
 """
 
 import numpy as np
 
+from minilstm.config import Config
 from minilstm.errors import UserError
+from minilstm.types import Array
 
 
-def batchify(ids, batch_size):
-    """Lay a text out as parallel streams, time-major.
+def batchify(ids: Array, batch_size: int) -> Array:
+    """Split a text into parallel streams, time-major.
 
     Parameters
     ----------
     ids : int array (tokens,)
     batch_size : int
-        B.
+        B, the number of streams.
 
     Returns
     -------
     array (batch_len, B)
-        Column b is the b-th stretch of the text; up to B - 1 tokens at the end are left out.
+        Column b is the b-th stretch of the text; up to B - 1 tokens at the end are dropped.
 
     Examples
     --------
@@ -34,28 +59,66 @@ def batchify(ids, batch_size):
     return np.ascontiguousarray(ids[: batch_size * batch_len].reshape(batch_size, batch_len).T)
 
 
-def num_windows(batch_len, num_steps):
-    """Whole windows in streams of `batch_len`: one token more is needed, the last target."""
+def num_windows(batch_len: int, num_steps: int) -> int:
+    """Number of complete windows in streams of `batch_len` tokens; the last target takes one extra token."""
     return (batch_len - 1) // num_steps
 
 
-def get_batch(data, k, num_steps):
-    """Inputs and targets of window k of streams (batch_len, B): two views, (T, B); the last may be shorter."""
+def get_batch(data: Array, k: int, num_steps: int) -> tuple[Array, Array]:
+    """Inputs and targets of window k.
+
+    Parameters
+    ----------
+    data : array (batch_len, B)
+        The result of `batchify`.
+    k : int
+        Index of the window, from 0.
+    num_steps : int
+        T.
+
+    Returns
+    -------
+    inputs, targets : array (T, B)
+        Views of `data`; the last window may be shorter.
+
+    Examples
+    --------
+    >>> inputs, targets = get_batch(batchify(np.arange(7), 2), 0, num_steps=2)
+    >>> inputs
+    array([[0, 3],
+           [1, 4]])
+    >>> targets
+    array([[1, 4],
+           [2, 5]])
+    """
     start, end = k * num_steps, min((k + 1) * num_steps, len(data) - 1)
+    if not 0 <= start < end:
+        raise ValueError(f"window {k} of {num_steps} steps is outside the data, which has {len(data)} rows")
     return data[start:end], data[start + 1 : end + 1]
 
 
-def eval_batches(config, split, ids):
-    """The streams on which a split is measured, (batch_len, B), and the length of a window.
+def eval_batches(config: Config, split: str, ids: Array) -> tuple[Array, int]:
+    """Lay out a split for evaluation, as the reference implementation does.
 
-    As in the reference: train and valid in the training's batch_size streams, the test in one, so that every word
-    after the first is predicted once. That stream's windows are batch_size times longer: as much work for each.
+    The train and valid splits use the batch size of training. The test split is a single stream, so that every word
+    after the first is predicted exactly once; its windows are batch_size times longer, for the same work per window.
+
+    Returns
+    -------
+    data : array (batch_len, B)
+    num_steps : int
+        Length of a window.
+
+    Raises
+    ------
+    UserError
+        If the text is too short for the streams.
     """
     batch_size, num_steps = config.batch_size, config.num_steps
     if split == "test":
         batch_size, num_steps = 1, num_steps * batch_size
     if len(ids) < 2 * batch_size:
         raise UserError(
-            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; add text or lower --batch-size"
+            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; add text or lower batch_size"
         )
     return batchify(ids, batch_size), num_steps
