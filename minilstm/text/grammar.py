@@ -1,12 +1,13 @@
-"""The toy language: a weighted grammar that can write sentences and say how likely one is.
+"""The toy language: a weighted grammar that can generate sentences and compute how likely one is.
 
-    P(sentence) = product of its rules' probabilities            P(word | words before) = P(prefix with it) / P(prefix)
+    P(sentence) = product of the probabilities of its rules
+    P(word | previous words) = P(prefix including the word) / P(prefix)
 
-A prefix's probability is a sum over everything that the grammar could still be in the middle of: a stack of symbols
-each, expanded from the left. So the perplexity of the true source on a text is known exactly: it is the floor that no
-model can be expected to go below. ``data/toy/grammar.txt`` explains the file format.
+The probability of a prefix is a sum over all its partial derivations; each is a stack of the symbols still to be
+derived, leftmost first. The perplexity of the true source on a text is therefore known exactly: it is the floor that no
+model can be expected to beat. ``data/toy/grammar.txt`` explains the file format.
 
-Run as ``python -m minilstm.text.grammar DIRECTORY`` to write train.txt, valid.txt and test.txt beside its grammar.txt.
+``python -m minilstm.text.grammar DIRECTORY`` generates train.txt, valid.txt and test.txt from its grammar.txt.
 """
 
 import argparse
@@ -15,145 +16,151 @@ import math
 import random
 import re
 import sys
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from minilstm.errors import UserError
-from minilstm.files import atomic_write, read_text
-from minilstm.text.corpus import EOS
+from minilstm.files import StrPath, atomic_write, read_text
+from minilstm.text.corpus import EOS, SPLITS, Corpus
+
+Symbols: TypeAlias = tuple[str, ...]  # words and nonterminal symbols
+Alternatives: TypeAlias = list[tuple[float, Symbols]]  # (probability, symbols) of each
+GrammarState: TypeAlias = dict[Symbols, float]  # stack of symbols still to be derived -> its probability
 
 START = "Sentence"
-# Beyond these a grammar, which may come with somebody's corpus, would take all memory or time. The toy's are
-MOST_RULES = 10_000  # 3,494,
-MOST_WAYS = 2_000_000  # 216,748 symbols in all ways to begin,
-MOST_WORK = 100_000_000  # and 7,730,671 ways to go on in its test text
+# Limits of memory and time for a grammar from an untrusted corpus; the toy grammar's values are in brackets.
+MAX_RULES = 10_000  # (3,494)
+MAX_EXPANSION = 2_000_000  # symbols in the expansions of all symbols up to their first words (216,748)
+MAX_STEPS = 100_000_000  # steps in the derivations of a text (7,730,671 for the test split)
 
 
 class Grammar:
-    """Rules of a language: symbol -> list of (probability, tuple of words and symbols)."""
+    """A probabilistic context-free grammar; its rules are symbol -> list of (probability, right-hand side)."""
 
-    def __init__(self, rules):
+    def __init__(self, rules: dict[str, Alternatives]) -> None:
         self.rules = rules
-        self.first_words = cache(self.first_words)
-        self.ways = self.work = 0  # how far MOST_WAYS and MOST_WORK are used up
+        self.expansions: dict[str, dict[str, Alternatives]] = {}  # the results of first_words so far
+        self.expansion_size = self.steps = 0  # counted against MAX_EXPANSION and MAX_STEPS
 
-    def sample(self, rng):
-        """Write one sentence, a list of words; `rng` is a ``random.Random``."""
+    def sample(self, rng: random.Random) -> list[str]:
+        """Generate the words of one sentence."""
         words, stack = [], [START]
         while stack:
             symbol = stack.pop()
-            if symbol not in self.rules:
+            if symbol in self.rules:
+                stack.extend(reversed(sample_rule(self.rules[symbol], rng.random())))
+            else:
                 words.append(symbol)
-                continue
-            stack.extend(reversed(pick(self.rules[symbol], rng.random())))
         return words
 
-    def first_words(self, symbol):
-        """What `symbol` can begin with: word -> list of (probability, what has to follow)."""
+    def first_words(self, symbol: str) -> dict[str, Alternatives]:
+        """Expand a symbol up to its first word: word -> list of (probability, symbols after the word)."""
         if symbol not in self.rules:
             return {symbol: [(1.0, ())]}
-        found = {}
-        for probability, (first, *rest) in self.rules[symbol]:
-            for word, ways in self.first_words(first).items():
-                self.ways += sum(1 + len(tail) + len(rest) for _, tail in ways)
-                require_few(self.ways, MOST_WAYS, "ways to begin its symbols")
-                found.setdefault(word, []).extend((probability * p, tail + tuple(rest)) for p, tail in ways)
-        return found
+        if symbol not in self.expansions:
+            found: dict[str, Alternatives] = {}
+            for probability, (first, *rest) in self.rules[symbol]:
+                for word, tails in self.first_words(first).items():
+                    self.expansion_size += sum(1 + len(tail) + len(rest) for _, tail in tails)
+                    check_limit(self.expansion_size, MAX_EXPANSION, "symbols when expanded")
+                    found.setdefault(word, []).extend((probability * p, (*tail, *rest)) for p, tail in tails)
+            self.expansions[symbol] = found
+        return self.expansions[symbol]
 
-    def start(self):
-        """The state before a sentence: what has to follow -> its probability."""
+    def start(self) -> GrammarState:
+        """The state before a sentence."""
         return {(START,): 1.0}
 
-    def next_words(self, state):
-        """Probability of each next word, a dict; <eos> where the sentence can end."""
-        odds = {}
+    def next_words(self, state: GrammarState) -> dict[str, float]:
+        """The distribution of the next word, word -> probability; <eos> where the sentence can end."""
+        probabilities: dict[str, float] = {}
         for stack, p in state.items():
-            ways = self.first_words(stack[0]) if stack else {EOS: [(1.0, ())]}
-            for word, endings in ways.items():
-                odds[word] = odds.get(word, 0.0) + p * sum(q for q, _ in endings)
-        return odds
+            expansion = self.first_words(stack[0]) if stack else {EOS: [(1.0, ())]}
+            for word, tails in expansion.items():
+                probabilities[word] = probabilities.get(word, 0.0) + p * sum(q for q, _ in tails)
+        return probabilities
 
-    def follow(self, state, word):
-        """Read one word: its probability given those before, and the state after it (None: impossible)."""
-        after = {}
+    def advance(self, state: GrammarState, word: str) -> tuple[float, GrammarState]:
+        """Read one word: its probability given the previous words, and the next state (empty if it is impossible)."""
+        after: GrammarState = {}
         for stack, p in state.items():
             if stack:
-                ways = self.first_words(stack[0]).get(word, ())
-                self.work += len(ways) + len(stack)
-                require_few(self.work, MOST_WORK, "ways to write the text")
-                for q, tail in ways:
+                tails = self.first_words(stack[0]).get(word, [])
+                self.steps += len(tails) + len(stack)
+                check_limit(self.steps, MAX_STEPS, "steps in the derivations of the text")
+                for q, tail in tails:
                     rest = tail + stack[1:]
                     after[rest] = after.get(rest, 0.0) + p * q
             elif word == EOS:
                 after[START,] = after.get((START,), 0.0) + p
         total = sum(after.values())
-        return (total, {stack: p / total for stack, p in after.items()}) if total else (0.0, None)
+        return total, {stack: p / total for stack, p in after.items() if total}
 
-    def log_probabilities(self, words):
-        """Log-probability of every word of a text, each given all before it; sentences end with <eos>.
+    def log_probabilities(self, words: Sequence[str]) -> list[float]:
+        """Log-probability of each word of a text given all previous words; sentences end with <eos>.
 
         Raises
         ------
         UserError
-            At a word that the grammar cannot have there.
+            At the first word that the grammar does not allow.
         """
-        state, logs, self.work = self.start(), [], 0
+        state, logs, self.steps = self.start(), [], 0
         for n, word in enumerate(words):
             probability, state = self.advance(state, word)
-            if state is None:
-                raise UserError(
-                    f"the grammar cannot say {' '.join(words[max(0, n - 8) : n + 1])!r}; write the text again"
-                )
+            if not state:
+                text = " ".join(words[max(0, n - 8) : n + 1])
+                raise UserError(f"the grammar cannot generate {text!r}; generate the corpus again")
             logs.append(math.log(probability))
         return logs
 
 
-def require_few(number, most, what):
-    """Refuse a grammar that cannot be followed within reason."""
-    if number > most:
-        raise UserError(f"the grammar has more than {most:,} {what}; make it smaller, or move it away from the corpus")
+def check_limit(number: int, limit: int, what: str) -> None:
+    """Refuse a grammar that would take too much memory or time."""
+    if number > limit:
+        raise UserError(f"the grammar has more than {limit:,} {what}; simplify it, or move it away from the corpus")
 
 
-def pick(alternatives, dice):
-    """The right side on which dice, uniform in [0, 1), falls."""
-    for probability, right in alternatives[:-1]:
-        if dice < probability:
+def sample_rule(rules: Alternatives, u: float) -> Symbols:
+    """The right-hand side selected by u, which is uniform in [0, 1)."""
+    for probability, right in rules[:-1]:
+        if u < probability:
             return right
-        dice -= probability
-    return alternatives[-1][1]
+        u -= probability
+    return rules[-1][1]
 
 
-def read_grammar(path):
+def read_grammar(path: StrPath) -> Grammar:
     """Read a grammar file.
 
     Raises
     ------
     UserError
-        If a line is not understood, a symbol has no rule, or a symbol can begin with itself.
+        If a line cannot be parsed, a symbol has no rule, or the grammar is left-recursive.
     """
-    variables, weights, rules_read = {}, {}, 0
+    variables: dict[str, list[str]] = {}
+    weights: dict[str, Alternatives] = {}
+    num_rules = 0
     try:
         text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for n, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        require_few(len(line), 1000, f"characters in line {number}")
-        require_few(number, MOST_RULES, "lines")
+        check_limit(len(line), 1000, f"characters in line {n}")
+        check_limit(n, MAX_RULES, "lines")
         variable = re.fullmatch(r"variable (.+?) = (.*\S.*)", line)
         rule = re.fullmatch(r"(\d{1,9})\s+(\S.*?) -> (\S.*)", line)
         if variable:
             variables |= {name: variable[2].split() for name in variable[1].split()}
         elif rule and int(rule[1]):
-            for left, right, share in instances(rule[2], rule[3], variables):
-                weights.setdefault(left, []).append((int(rule[1]) * share, right))
-                rules_read += 1
-                require_few(rules_read, MOST_RULES, "rules")
+            for left, right, fraction in substitute(rule[2], rule[3], variables):
+                weights.setdefault(left, []).append((int(rule[1]) * fraction, right))
+                num_rules += 1
+                check_limit(num_rules, MAX_RULES, "rules")
         else:
-            raise UserError(
-                f"{path} line {number}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}"
-            )
+            raise UserError(f"{path} line {n}: neither 'weight Symbol -> words' nor 'variable name = values': {line!r}")
     rules = {}
     for left, weighted in weights.items():
         total = sum(weight for weight, _ in weighted)
@@ -162,27 +169,27 @@ def read_grammar(path):
     return Grammar(rules)
 
 
-def instances(left, right, variables):
-    """A rule for each value of its variables: (left, right, share of the weight)."""
+def substitute(left: str, right: str, variables: Mapping[str, list[str]]) -> Iterator[tuple[str, Symbols, float]]:
+    """Substitute the variables of a rule: yields (left, right, fraction of the weight) for each combination."""
     used = re.findall(r"[\w']+", " ".join(re.findall(r"\[[^]]*\]|\$\w+", left + " " + right)))
     names = [name for name in dict.fromkeys(used) if name in variables]
     only_right = [name for name in names if name not in re.findall(r"\w+", left)]
-    share = 1 / math.prod(len(variables[name]) for name in only_right)
+    fraction = 1 / math.prod(len(variables[name]) for name in only_right)
     for values in itertools.product(*(variables[name] for name in names)):
         value = dict(zip(names, values, strict=True))
 
-        def fill(match, value=value):
+        def fill(match: re.Match[str], value: dict[str, str] = value) -> str:
             return re.sub(r"\$?(\w+)", lambda word: value.get(word[1], word[0]), match[0])
 
         sides = (re.sub(r"\[[^]]*\]|\$\w+", fill, side) for side in (left, right))
         left_symbols, right_symbols = (tuple(re.findall(r"\w+\[[^]]*\]|\S+", side)) for side in sides)
         if len(left_symbols) != 1:
             raise UserError(f"the grammar has a rule for {left!r}; the left side is one symbol")
-        yield left_symbols[0], right_symbols, share
+        yield left_symbols[0], right_symbols, fraction
 
 
-def check_rules(path, rules):
-    """Every symbol has a rule, and none can begin with itself: reading from the left always gets to a word."""
+def check_rules(path: StrPath, rules: dict[str, Alternatives]) -> None:
+    """Check that every symbol has a rule and that none is left-recursive, so that leftmost expansion terminates."""
     for left, alternatives in rules.items():
         for symbol in itertools.chain.from_iterable(right for _, right in alternatives):
             if symbol[0].isupper() and symbol not in rules:
@@ -190,29 +197,29 @@ def check_rules(path, rules):
     if START not in rules:
         raise UserError(f"{path}: {START} has no rule")
     for left in rules:
-        begins, new = set(), {left}
+        first_symbols, new = set[str](), {left}
         while new:
-            new = {right[0] for symbol in new for _, right in rules.get(symbol, ())} - begins
-            begins |= new
-        if left in begins:
-            raise UserError(f"{path}: {left} can begin with itself; begin one of its rules with a word")
+            new = {right[0] for symbol in new for _, right in rules.get(symbol, ())} - first_symbols
+            first_symbols |= new
+        if left in first_symbols:
+            raise UserError(f"{path}: {left} can begin with itself; avoid left recursion")
 
 
-def oracle_perplexity(corpus):
-    """Perplexity of the true source on the test split, each word after the first; None if no grammar.txt is there."""
+def oracle_perplexity(corpus: Corpus) -> float | None:
+    """Perplexity of the grammar itself on the test split after its first word; None for a corpus without a grammar."""
     if corpus.grammar is None:
         return None
     words = [corpus.vocabulary[id] for id in corpus.splits["test"]]
     try:
         logs = read_grammar(corpus.grammar).log_probabilities(words)[1:]
     except RecursionError:
-        raise UserError(f"{corpus.grammar}: its rules begin with one another too deeply; make it flatter") from None
+        raise UserError(f"{corpus.grammar}: its rules are nested too deeply; simplify it") from None
     return math.exp(-sum(logs) / len(logs))
 
 
-def write_corpus(directory, seed, sizes):
-    """Write train.txt, valid.txt and test.txt, each the first sentences that make up `sizes` tokens."""
-    grammar = read_grammar(Path(directory) / "grammar.txt")
+def write_corpus(directory: Path, seed: int, sizes: Mapping[str, int]) -> None:
+    """Generate train.txt, valid.txt and test.txt, each of whole sentences and at least `sizes` tokens."""
+    grammar = read_grammar(directory / "grammar.txt")
     rng = random.Random(seed)
     for split, size in sizes.items():
         lines, tokens = [], 0
@@ -220,24 +227,18 @@ def write_corpus(directory, seed, sizes):
             words = grammar.sample(rng)
             tokens += len(words) + 1
             lines.append(" ".join(words) + "\n")
-        atomic_write(Path(directory) / f"{split}.txt", "".join(lines))
+        atomic_write(directory / f"{split}.txt", "".join(lines))
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """``python -m minilstm.text.grammar``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minilstm.text.grammar", description="Write a toy corpus from its grammar."
-    )
-    parser.add_argument("directory", help="where grammar.txt is and the three texts go")
+    parser = argparse.ArgumentParser("python -m minilstm.text.grammar", description="Generate a corpus from a grammar.")
+    parser.add_argument("directory", type=Path, help="directory of grammar.txt and of the three texts")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--tokens", type=int, default=200_000, help="training tokens; valid and test get a tenth (200000)"
-    )
+    parser.add_argument("--tokens", type=int, default=200_000, help="of train; valid and test get a tenth (200000)")
     args = parser.parse_args(argv)
     try:
-        write_corpus(
-            args.directory, args.seed, {"train": args.tokens, "valid": args.tokens // 10, "test": args.tokens // 10}
-        )
+        write_corpus(args.directory, args.seed, {split: args.tokens // 10 for split in SPLITS} | {"train": args.tokens})
     except UserError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
