@@ -115,7 +115,7 @@ def is_stub(function):
 
 
 def draw_case(exercise, rng):
-    """RandomInputs sizes, all different, and arguments; ask the package for the results."""
+    """Draw sizes, all different, and arguments; ask the package for the results."""
     while True:
         sizes = {name: int(rng.integers(least, most + 1)) for name, (least, most) in exercise.sizes.items()}
         if len(set(sizes.values())) == len(sizes):

@@ -13,7 +13,7 @@ BPTT_GRADIENTS = {"dx": "(T, B, D)", "dh_start": "(B, H)", "dW_ih": "(H, D)", "d
 
 
 def draw_unrolled(ax, T=4):
-    """RandomInputs the network unrolled over T steps: forward arrows solid, backward arrows dashed beside them."""
+    """Draw the network unrolled over T steps: forward arrows solid, backward arrows dashed beside them."""
 
     def arrow(start, end, label, backward, offset):
         style = {"color": RED if backward else BLUE, "linestyle": (0, (4, 2)) if backward else "-"}
