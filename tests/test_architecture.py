@@ -1,0 +1,271 @@
+"""The order of the rooms: who may import whom, read from the source itself. ARCHITECTURE.md draws the same picture."""
+
+import ast
+import json
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 250
+
+# From the ground up. A module may import from its own floor and from the floors below, never from one above.
+# "minilstm" is the package's own __init__.py, the public names.
+FLOORS = (
+    ("types", "errors", "files", "config", "device"),
+    ("layers",),
+    ("optim",),
+    ("plain",),
+    ("gpu",),
+    ("model",),
+    ("gradcheck", "gradcheck_cases", "mixed_precision"),
+    ("text",),
+    ("step",),
+    ("train", "evaluate", "generate"),
+    ("runs",),
+    ("minilstm",),
+    ("arguments", "cli"),
+    ("__main__",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# Rooms that know less than their floor would allow: all that they may import, besides the standard library.
+ONLY = {
+    "layers": {"numpy", "types", "layers"},  # the mathematics asks no device question
+    "text": {"numpy", "pooch", "types", "errors", "files", "config", "text"},  # a text knows of no model
+    "optim": {"numpy", "types", "config", "layers"},
+}
+
+# Packages that only these rooms know.
+HOME = {
+    "cupy": {"device", "gpu"},
+    "cupy_backends": {"device", "gpu"},
+    "matplotlib": {"runs"},
+    "safetensors": {"runs"},
+    "pooch": {"text"},
+}
+
+# A library reports through what it returns and raises; the command line prints. These are commands of their own.
+PRINTING_ROOMS = {"arguments", "cli", "runs"}
+PRINTING_FUNCTIONS = {("text.grammar", "main")}
+
+
+def read_package():
+    """All sources of the package, ``{"minilstm/layers/lstm.py": source}``."""
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "minilstm").rglob("*.py"))
+    }
+
+
+def module_of(path):
+    """The dotted name below the package: "layers.lstm" for minilstm/layers/lstm.py, "minilstm" for the package."""
+    parts = path.removesuffix(".py").split("/")[1:]
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts) or "minilstm"
+
+
+def room_of(module):
+    return module.partition(".")[0]
+
+
+def imports_of(path, source, modules):
+    """Everything that a file imports, inside functions too.
+
+    Returns
+    -------
+    set of (str, int)
+        The module and the line. Modules of this package have their name below it, as in `module_of`; of other packages
+        the first part of the name counts.
+    """
+    package = path.split("/")[:-1]  # the folders of the file, for relative imports
+
+    def resolve(name):
+        parts = name.split(".")
+        if parts[0] != "minilstm":
+            return parts[0]
+        while len(parts) > 1 and ".".join(parts[1:]) not in modules:
+            parts.pop()  # a function or a class: the module that holds it
+        return ".".join(parts[1:]) or "minilstm"
+
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
+            names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+        found |= {(resolve(name), node.lineno) for name in names}
+    return found
+
+
+def import_problems(sources):
+    """Imports against the direction of the rooms, one line each."""
+    modules = {module_of(path) for path in sources}
+    graph = {}
+    problems = []
+    for path, source in sources.items():
+        module = module_of(path)
+        room = room_of(module)
+        if room not in FLOOR:
+            problems.append(f"{path}: {room} has no place in FLOORS")
+            continue
+        imports = imports_of(path, source, modules)
+        graph[module] = {name for name, _ in imports if name in modules and name != module}
+        for name, line in sorted(imports, key=lambda item: item[1]):
+            other = room_of(name)
+            ours = name in modules
+            if ours and FLOOR.get(other, -1) > FLOOR[room]:
+                problems.append(f"{path}:{line}: {room} must not import {name}, which stands above it")
+            if room in ONLY and other not in ONLY[room] and (ours or other not in sys.stdlib_module_names):
+                problems.append(f"{path}:{line}: {room} must not import {name}")
+            if not ours and room not in HOME.get(other, {room}):
+                problems.append(f"{path}:{line}: {other} belongs into {', '.join(sorted(HOME[other]))}")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        problems.append(f"a circle of imports: {' -> '.join(error.args[1])}")
+    return problems
+
+
+def print_problems(sources):
+    """Calls of print outside the rooms and functions that may."""
+    problems = []
+
+    def visit(node, module, path, function):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = function or node.name
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write"):
+            problems.append(f"{path}:{node.lineno}: {function or 'the module'} prints")
+        for child in ast.iter_child_nodes(node):
+            if (module, function) not in PRINTING_FUNCTIONS:
+                visit(child, module, path, function)
+
+    for path, source in sources.items():
+        module = module_of(path)
+        if room_of(module) not in PRINTING_ROOMS:
+            visit(ast.parse(source), module, path, None)
+    return problems
+
+
+def test_imports_follow_the_order_of_the_rooms():
+    assert import_problems(read_package()) == []
+
+
+def test_the_library_does_not_print():
+    assert print_problems(read_package()) == []
+
+
+def test_every_room_is_there():
+    rooms = {room_of(module_of(path)) for path in read_package()}
+    assert rooms == set(FLOOR)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "says"),
+    [
+        ("minilstm/layers/lstm.py", "import cupy", "layers must not import cupy"),
+        ("minilstm/layers/lstm.py", "def f():\n    import cupy as np", ":2: cupy belongs into device, gpu"),
+        ("minilstm/layers/lstm.py", "from minilstm.device import select_device", "layers must not import device"),
+        ("minilstm/layers/lstm.py", "from ..gpu import fused", "which stands above it"),
+        ("minilstm/layers/lstm.py", "from minilstm import plain", "must not import plain, which stands above it"),
+        (
+            "minilstm/layers/lstm.py",
+            "from . import lstm, softmax, nothing\nfrom .. import train",
+            "must not import train",
+        ),
+        ("minilstm/layers/lstm.py", "import minilstm.layers.softmax, minilstm.gpu.graph", "must not import gpu.graph"),
+        ("minilstm/model.py", "from cupy.cuda import runtime", "cupy belongs into device, gpu"),
+        ("minilstm/model.py", "from importlib import import_module\nimport_module('cupy')", "cupy belongs into"),
+        ("minilstm/model.py", "def f():\n    from minilstm.train import train", ":2: model must not import train"),
+        ("minilstm/text/corpus.py", "from minilstm.train import train", "text must not import train"),
+        ("minilstm/text/corpus.py", "from minilstm.model import init_params", "text must not import model"),
+        ("minilstm/train.py", "from minilstm.runs.plot import plot_runs", "train must not import runs.plot"),
+        ("minilstm/train.py", "import matplotlib.pyplot as plt", "matplotlib belongs into runs"),
+        ("minilstm/errors.py", "import minilstm.files", "a circle of imports: "),
+        ("minilstm/cellar.py", "", "cellar has no place in FLOORS"),
+    ],
+)
+def test_an_import_against_the_order_is_found(path, source, says):
+    problems = import_problems(read_package() | {path: source})
+    assert any(says in problem for problem in problems), problems
+
+
+def test_a_print_in_the_library_is_found():
+    sources = {
+        "minilstm/cli.py": "print(1)",
+        "minilstm/text/grammar.py": "def main():\n    print(1)\ndef other():\n    print(2)",
+        "minilstm/train.py": "class A:\n    def f(self):\n        return lambda: print(3)",
+        "minilstm/model.py": "import sys\nsys.stderr.write('4')",
+    }
+    assert print_problems(sources) == [
+        "minilstm/text/grammar.py:4: other prints",
+        "minilstm/train.py:3: f prints",
+        "minilstm/model.py:2: the module prints",
+    ]
+
+
+def test_no_file_is_too_long_to_read():
+    files = [path for path in (ROOT / "minilstm").rglob("*") if path.suffix in (".py", ".cu", ".cuh")]
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_the_lstms_page_holds_the_whole_lstm():
+    page = ast.parse(read_package()["minilstm/layers/lstm.py"])
+    functions = [node.name for node in page.body if isinstance(node, ast.FunctionDef)]
+    assert {"sigmoid", "lstm_forward", "lstm_backward"} <= set(functions)
+    at = functions.index("lstm_step_forward")
+    assert functions[at + 1] == "lstm_step_backward"
+
+
+CHANGES = """
+import json, locale, os, pkgutil, random, signal, sys, threading, warnings
+import numpy, safetensors.numpy, tqdm  # what these change is theirs
+
+def process():
+    return {
+        "environment": dict(os.environ),
+        "signal handlers": {int(n): str(signal.getsignal(n)) for n in signal.valid_signals()},
+        "warning filters": [str(item) for item in warnings.filters],
+        "floating point errors": numpy.geterr(),
+        "random state": str(random.getstate()) + str(numpy.random.get_state()),
+        "import path": list(sys.path),
+        "exception hook": str(sys.excepthook),
+        "locale": str(locale.setlocale(locale.LC_ALL)),
+        "umask, directory": (os.umask(0o22), os.getcwd()),
+        "threads": threading.active_count(),
+        "open files": sorted(os.listdir("/dev/fd")),
+    }
+
+os.umask(0o22)
+before = process()
+import minilstm
+for item in pkgutil.walk_packages(minilstm.__path__, "minilstm."):
+    if item.name != "minilstm.__main__":
+        __import__(item.name)
+after = process()
+changed = {key for key in before if before[key] != after[key]}
+print(json.dumps([sorted(changed), "matplotlib" in sys.modules, "cupy" in sys.modules]))
+"""
+
+
+def test_importing_changes_nothing_in_the_process():
+    result = subprocess.run([sys.executable, "-c", CHANGES], capture_output=True, text=True, cwd=ROOT)
+    assert result.stderr == ""
+    assert json.loads(result.stdout) == [[], False, False]  # and nothing else was printed
+
+
+def test_numpy_runs_on_one_thread_here_and_in_processes_of_the_tests():
+    code = "import os, numpy as np; a = np.ones((500, 500)); a @ a; print(len(os.listdir('/proc/self/task')))"
+    if sys.platform != "linux":
+        pytest.skip("only Linux lists a process's threads in /proc")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"
