@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -225,6 +226,18 @@ def test_the_lstms_page_holds_the_whole_lstm():
     assert {"sigmoid", "lstm_forward", "lstm_backward"} <= set(functions)
     at = functions.index("lstm_step_forward")
     assert functions[at + 1] == "lstm_step_backward"
+
+
+def test_the_files_and_functions_that_the_page_names_are_there():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    sources = read_package()
+    files = set(re.findall(r"`([\w/]+\.py)`", page))
+    assert files >= {"layers/lstm.py", "model.py", "step.py", "train.py"}
+    assert {path for path in files if not (ROOT / path).exists() and f"minilstm/{path}" not in sources} == set()
+    names = {node.name for text in sources.values() for node in ast.parse(text).body if hasattr(node, "name")}
+    assert {name for name in re.findall(r"`([a-z]+_\w+)`", page)} <= names
+    for path, name in re.findall(r"`([\w/]+\.py)`: `(\w+)`", page):
+        assert re.search(rf"^(def|class) {name}\b", sources[f"minilstm/{path}"], re.MULTILINE), (path, name)
 
 
 CHANGES = """
