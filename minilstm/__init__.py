@@ -1,3 +1,45 @@
-"""minilstm: the PTB LSTM language model of Zaremba et al. (arXiv 1409.2329), every gradient by hand."""
+"""minilstm: the PTB LSTM language model of Zaremba et al. (arXiv 1409.2329), every gradient written by hand.
+
+Read, in this order:
+
+1. layers/lstm.py              the LSTM, forward and backward
+2. layers/embedding.py, dropout.py, linear.py, softmax.py
+3. model.py                    the stack of layers, and the gradients of the whole
+4. optim.py                    clipping, SGD, Adam, the learning-rate schedule
+5. step.py                     one training step
+
+That's it: the rest reads text, loops, saves, draws, or makes the same faster on a GPU.
+"""
+
+from minilstm.config import PRESETS, Config
+from minilstm.device import select_device
+from minilstm.errors import UserError
+from minilstm.evaluate import evaluate
+from minilstm.generate import generate
+from minilstm.gradcheck import check_gradients
+from minilstm.model import init_params, loss_and_gradients, zero_state
+from minilstm.step import compile_step, init_train_state, train_step
+from minilstm.text.batches import batchify, get_batch
+from minilstm.text.corpus import load_corpus
+from minilstm.train import train
 
 __version__ = "0.1.0"
+__all__ = [
+    "PRESETS",
+    "Config",
+    "UserError",
+    "batchify",
+    "check_gradients",
+    "compile_step",
+    "evaluate",
+    "generate",
+    "get_batch",
+    "init_params",
+    "init_train_state",
+    "load_corpus",
+    "loss_and_gradients",
+    "select_device",
+    "train",
+    "train_step",
+    "zero_state",
+]

@@ -1,8 +1,8 @@
-"""NumPy or CuPy: the one place that imports cupy.
+"""NumPy or CuPy: the place that imports cupy, and decides on which device a run computes.
 
-The package's array code never names a library. It asks an array which module made it,
-``xp = array_module(x)``, and calls ``xp.tanh(x)``: on the CPU xp is numpy, on the GPU cupy.
-What goes onto a device are parameters, batches and dropout masks; what comes back to the host goes through `to_host`.
+Array code does not ask where an array lives: NumPy's functions hand CuPy's arrays over to CuPy. Only what makes new
+arrays has to be told: ``init_params(config, vocab_size, xp)`` with xp numpy or cupy, ``np.zeros(shape, like=array)`` or
+``np.asarray(host_array, like=array)`` with an array that is on the device. `to_host` is the way back.
 """
 
 import ctypes
@@ -12,30 +12,27 @@ import sys
 import numpy as np
 
 from minilstm.errors import UserError
+from minilstm.types import Array, ArrayModule
 
 
-def array_module(array):
-    """Return the module whose array type `array` is: numpy, or cupy for an array on the GPU.
+def array_module(array: Array) -> ArrayModule:
+    """Return numpy for a NumPy array, cupy for an array on the GPU; a subclass counts as its base class.
 
     Examples
     --------
     >>> array_module(np.zeros(3)).__name__
     'numpy'
     """
-    return sys.modules[type(array).__module__.partition(".")[0]]
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
 
 
-def on_gpu(array):
-    """Whether an array is CuPy's."""
-    return array_module(array).__name__ == "cupy"
-
-
-def to_host(array):
+def to_host(array: Array) -> Array:
     """Copy an array from its device into a NumPy array; a NumPy array is returned as it is."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def select_device(name):
+def select_device(name: str) -> tuple[ArrayModule, str]:
     """Choose where arrays live.
 
     Parameters
@@ -55,7 +52,6 @@ def select_device(name):
     UserError
         For "cuda" where CuPy or a usable GPU is missing.
     """
-    keep_freed_memory()
     if name == "cpu":
         return np, "Device: cpu (NumPy)"
     try:
@@ -76,28 +72,27 @@ def select_device(name):
     return np, f"Device: cpu (NumPy); {reason}"
 
 
-def use_precision(xp, precision):
-    """Have CuPy multiply float32 matrices in full precision, or in TensorFloat-32.
+def use_precision(xp: ArrayModule, precision: str) -> None:
+    """Have CuPy multiply float32 matrices in full precision, or in TensorFloat-32; NumPy has only the former.
 
     TF32 reads 11 of a float32's 24 significant bits and sums in float32, on the tensor cores. CuPy takes the setting
-    from its environment at its first product.
+    from the process's environment at its first product.
 
     Parameters
     ----------
     xp : module
     precision : {"full", "tf32"}
     """
-    if xp.__name__ == "cupy":
+    if xp is not np:
         os.environ["CUPY_TF32"] = "1" if precision == "tf32" else "0"
-    elif precision == "tf32":
-        print("minilstm: --precision tf32 is a GPU's; here the products are in full precision", file=sys.stderr)
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Have the C library keep the memory of freed arrays for the next ones, as CuPy's pool does on the GPU.
 
-    Without this, glibc gives big arrays back to the system after every step, and the system clears every page of
-    the next step's. Other C libraries are left as they are.
+    Without this, glibc gives large arrays back to the system after every step, and the system clears every page of
+    the next step's. Other C libraries are left as they are. It holds for the whole process, so only the command line
+    asks for it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

@@ -2,42 +2,51 @@
 
     P(w) = exp(s_w / temperature) / sum_v exp(s_v / temperature)
 
-A temperature below 1 sharpens the distribution, above 1 flattens it; 0 takes the likeliest word.
+A temperature below 1 sharpens the distribution, above 1 flattens it; 0 is greedy: it takes the likeliest word.
 """
 
 import math
-import sys
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from minilstm import plain
+from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.model import next_word_logits, zero_state
 from minilstm.text.corpus import EOS, UNK
+from minilstm.types import Array, Kernels, Params
 
 
-def encode_prompt(prompt, vocabulary):
-    """The ids of a prompt's words; a word that is not in the vocabulary is <unk>, and that is said on standard error.
+def encode_prompt(prompt: str, vocabulary: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The ids of a prompt's words, and the words that are read as <unk> because the vocabulary lacks them.
 
     Raises
     ------
     UserError
         If there is such a word, and no <unk>.
+
+    Examples
+    --------
+    >>> encode_prompt("a cat", ["a", "<unk>"])
+    ([0, 1], ['cat'])
     """
     index = {word: id for id, word in enumerate(vocabulary)}
     words = prompt.split()
-    unknown = ", ".join(repr(word) for word in dict.fromkeys(words) if word not in index)
+    unknown = [word for word in dict.fromkeys(words) if word not in index]
     if unknown and UNK not in index:
-        raise UserError(f"--prompt: the model does not know {unknown} and has no {UNK}; use words of its vocab.txt")
-    if unknown:
-        print(f"minilstm: the model reads {unknown} as {UNK}", file=sys.stderr)
-    return [index.get(word, index.get(UNK)) for word in words]
+        raise UserError(
+            f"the prompt: the model does not know {', '.join(map(repr, unknown))} and has no {UNK}; "
+            "use words of its vocab.txt"
+        )
+    return [index[word] if word in index else index[UNK] for word in words], unknown
 
 
-def sample(logits, temperature, rng):
-    """RandomInputs an id from one row of logits (V,)."""
+def sample(logits: Array, temperature: float, rng: np.random.Generator) -> int:
+    """Draw an id from one row of logits (V,)."""
     if not np.isfinite(logits).all():
-        raise UserError("the model's scores are not finite: its weights have grown too big; train it again")
+        raise UserError("the model's scores are not finite: its weights have grown too large; train it again")
     if temperature == 0:
         return int(logits.argmax())
     logits = logits.astype(np.float64)
@@ -46,7 +55,16 @@ def sample(logits, temperature, rng):
     return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
 
-def generate(params, config, vocabulary, prompt_ids, num_words, temperature, seed, xp):
+def generate(
+    params: Params,
+    config: Config,
+    vocabulary: Sequence[str],
+    prompt_ids: Sequence[int] = (),
+    num_words: int = 100,
+    temperature: float = 1.0,
+    seed: int = 0,
+    kernels: Kernels = plain,
+) -> Iterator[str]:
     """Write text.
 
     Parameters
@@ -55,12 +73,13 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     config : Config
     vocabulary : list of str
     prompt_ids : list of int
-        Read first, after the end of an imagined sentence before.
+        Read first, after the end of an imagined sentence before; see `encode_prompt`.
     num_words : int
     temperature : float
     seed : int
         The words are drawn on the host: one seed writes one text.
-    xp : module
+    kernels : module
+        minilstm.plain or minilstm.gpu.fused.
 
     Returns
     -------
@@ -71,17 +90,25 @@ def generate(params, config, vocabulary, prompt_ids, num_words, temperature, see
     ------
     UserError
         If the temperature is negative or not a number, or the model's scores are not finite.
+
+    Examples
+    --------
+    >>> from minilstm import init_params
+    >>> config = Config(hidden_size=4)
+    >>> len(list(generate(init_params(config, 3), config, ["<eos>", "a", "b"], num_words=5)))
+    5
     """
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise UserError(f"--temperature must be a number of at least 0, not {temperature}")
-    ids = ([vocabulary.index(EOS)] if EOS in vocabulary else []) + prompt_ids or [0]
-    return draw_words(params, config, vocabulary, ids, num_words, temperature, np.random.default_rng(seed), xp)
+        raise UserError(f"the temperature must be a number of at least 0, not {temperature}")
+    ids = ([vocabulary.index(EOS)] if EOS in vocabulary else []) + list(prompt_ids) or [0]
 
+    def draw_words(ids: list[int]) -> Iterator[str]:
+        like, rng = params["decoder.bias"], np.random.default_rng(seed)
+        state = zero_state(config, 1, like)
+        for _ in range(num_words):
+            inputs = np.asarray(np.array(ids)[:, None], like=like)  # (T, 1)
+            logits, state = next_word_logits(params, config, inputs, state, kernels)
+            ids = [sample(to_host(logits)[0], temperature, rng)]
+            yield vocabulary[ids[0]]
 
-def draw_words(params, config, vocabulary, ids, num_words, temperature, rng, xp):
-    """Read the ids, then draw word after word."""
-    state = zero_state(config, 1, xp)
-    for _ in range(num_words):
-        logits, state = next_word_logits(params, config, xp.asarray(np.array(ids)[:, None]), state)
-        ids = [sample(to_host(logits)[0], temperature, rng)]
-        yield vocabulary[ids[0]]
+    return draw_words(ids)

@@ -10,11 +10,14 @@ This module knows nothing of language models: give it a function and a dict of a
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minilstm.device import array_module
+from minilstm.types import Array, Grads, Params
+
+LossAndGradients = Callable[[Params], tuple[Array, Grads]]
 
 
 class GradientCheck(NamedTuple):
@@ -38,7 +41,14 @@ class GradientCheck(NamedTuple):
     error: float
 
 
-def check_gradients(function, params, step=1e-3, max_elements=200, directions=20, seed=0):
+def check_gradients(
+    function: LossAndGradients,
+    params: Params,
+    step: float = 1e-3,
+    max_elements: int = 200,
+    directions: int = 20,
+    seed: int = 0,
+) -> list[GradientCheck]:
     """Compare analytic gradients with central differences.
 
     A parameter of at most `max_elements` elements is checked element by element. A larger one is checked along random
@@ -99,14 +109,16 @@ def check_gradients(function, params, step=1e-3, max_elements=200, directions=20
     return results
 
 
-def element_slopes(function, params, name, gradient, step):
+def element_slopes(
+    function: LossAndGradients, params: Params, name: str, gradient: Array, step: float
+) -> list[tuple[float, float]]:
     """(analytic, numeric) slope along every element of one parameter."""
     param = params[name]
     slopes = []
     for index in itertools.product(*map(range, param.shape)):
         start = float(param[index])
 
-        def loss_at(h, index=index, start=start):
+        def loss_at(h: float, index: tuple[int, ...] = index, start: float = start) -> float:
             param[index] = start + h
             return float(function(params)[0])
 
@@ -115,16 +127,23 @@ def element_slopes(function, params, name, gradient, step):
     return slopes
 
 
-def direction_slopes(function, params, name, gradient, step, directions, rng):
+def direction_slopes(
+    function: LossAndGradients,
+    params: Params,
+    name: str,
+    gradient: Array,
+    step: float,
+    directions: int,
+    rng: np.random.Generator,
+) -> list[tuple[float, float]]:
     """(analytic, numeric) slope along random directions of unit length through one parameter."""
     param = params[name]
-    xp = array_module(param)
     start = param.copy()
     slopes = []
     for _ in range(directions):
-        direction = xp.asarray(rng.choice([-1.0, 1.0], param.shape) / param.size**0.5)
+        direction = np.asarray(rng.choice([-1.0, 1.0], param.shape) / param.size**0.5, like=param)
 
-        def loss_at(h, direction=direction):
+        def loss_at(h: float, direction: Array = direction) -> float:
             param[...] = start + h * direction
             return float(function(params)[0])
 
@@ -133,7 +152,7 @@ def direction_slopes(function, params, name, gradient, step, directions, rng):
     return slopes
 
 
-def central_difference(loss_at, h):
+def central_difference(loss_at: Callable[[float], float], h: float) -> float:
     """Slope at 0 of a function of one number; the equation at the top of this file.
 
     Examples
@@ -146,7 +165,7 @@ def central_difference(loss_at, h):
     return (8 * near - far) / (12 * h)
 
 
-def relative_error(analytic, numeric, scale=0.0):
+def relative_error(analytic: float, numeric: float, scale: float = 0.0) -> float:
     """|a - n| / max(|a|, |n|, scale): 0 where a and n are equal, infinite where one is not a number.
 
     Examples

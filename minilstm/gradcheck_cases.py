@@ -3,18 +3,18 @@
 A layer's output y is turned into a loss by a fixed random array r of the same shape: L = sum(r * y), so dL/dy = r.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from minilstm import plain
 from minilstm.config import PRESETS
-from minilstm.gradcheck import check_gradients
-from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
-from minilstm.layers.embedding import embedding_backward, embedding_forward
-from minilstm.layers.lstm import lstm_backward, lstm_forward
-from minilstm.layers.softmax import softmax_backward, softmax_forward
+from minilstm.gradcheck import GradientCheck, LossAndGradients, check_gradients
+from minilstm.layers.dropout import dropout_mask
 from minilstm.model import draw_masks, loss_and_gradients, param_shapes
+from minilstm.types import Array, ArrayModule, Grads, Kernels, Params
 
 BOUND = 1e-7  # largest relative error of a gradient that is right
 
@@ -34,115 +34,141 @@ class GradcheckCase(NamedTuple):
     """What `check_gradients` takes: a layer's name, its (loss, gradients) function, and where to check it."""
 
     layer: str
-    function: Any
-    params: dict
+    function: LossAndGradients
+    params: Params
 
 
 class RandomInputs:
     """Random float64 arrays and ids of one seed, on one device."""
 
-    def __init__(self, seed, xp):
+    def __init__(self, seed: int = 0, xp: ArrayModule = np) -> None:
         self.rng, self.xp = np.random.default_rng(seed), xp
 
-    def normal(self, *shape, scale=1.0):
+    def normal(self, *shape: int, scale: float = 1.0) -> Array:
         return self.xp.asarray(scale * self.rng.standard_normal(shape))
 
-    def ids(self, high, *shape):
+    def ids(self, high: int, *shape: int) -> Array:
         return self.xp.asarray(self.rng.integers(high, size=shape))
 
 
-def embedding_case(shapes, draw):
+def embedding_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
     """Embedding, with words that repeat."""
-    ids = draw.ids(shapes.V, shapes.T, shapes.B)
-    r = draw.normal(shapes.T, shapes.B, shapes.D)
+    ids = random.ids(shapes.V, shapes.T, shapes.B)
+    r = random.normal(shapes.T, shapes.B, shapes.D)
 
-    def function(params):
-        outputs, cache = embedding_forward(ids, params["weight"])
-        return (r * outputs).sum(), {"weight": embedding_backward(r, cache)["weight"].to_dense(shapes.V)}
+    def function(params: Params) -> tuple[Array, Grads]:
+        outputs, cache = kernels.embedding_forward(ids, params["weight"])
+        return (r * outputs).sum(), {"weight": kernels.embedding_backward(r, cache)["weight"].to_dense(shapes.V)}
 
-    return GradcheckCase("embedding", function, {"weight": draw.normal(shapes.V, shapes.D)})
+    return GradcheckCase("embedding", function, {"weight": random.normal(shapes.V, shapes.D)})
 
 
-def dropout_case(shapes, draw):
+def dropout_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
     """Dropout under one fixed mask."""
     shape = shapes.T, shapes.B, shapes.D
-    mask = draw.xp.asarray(dropout_mask(np.random.default_rng(0), shape, 0.6, "float64"))
-    r = draw.normal(*shape)
+    mask = random.xp.asarray(dropout_mask(np.random.default_rng(0), shape, 0.6, "float64"))
+    r = random.normal(*shape)
 
-    def function(params):
-        return (r * dropout_forward(params["inputs"], mask)).sum(), {"inputs": dropout_backward(r, mask)}
+    def function(params: Params) -> tuple[Array, Grads]:
+        outputs = kernels.dropout_forward(params["inputs"], mask)
+        return (r * outputs).sum(), {"inputs": kernels.dropout_backward(r, mask)}
 
-    return GradcheckCase("dropout", function, {"inputs": draw.normal(*shape)})
+    return GradcheckCase("dropout", function, {"inputs": random.normal(*shape)})
 
 
-def lstm_case(shapes, draw, forget_bias=0.7):
+def lstm_case(
+    shapes: Shapes, random: RandomInputs, kernels: Kernels = plain, forget_bias: float = 0.7
+) -> GradcheckCase:
     """LSTM layer, its inputs and non-zero initial state; the loss sees every h_t and the final h and c."""
     T, B, D, H = shapes[:4]
-    r, r_hidden, r_cell = draw.normal(T, B, H), draw.normal(B, H), draw.normal(B, H)
+    r, r_h, r_c = random.normal(T, B, H), random.normal(B, H), random.normal(B, H)
 
-    def function(params):
-        state = params["hidden"], params["cell"]
-        outputs, (hidden, cell), cache = lstm_forward(params["inputs"], state, params, forget_bias)
-        loss = (r * outputs).sum() + (r_hidden * hidden).sum() + (r_cell * cell).sum()
-        dinputs, (dhidden, dcell), grads = lstm_backward(r, (r_hidden, r_cell), cache)
-        return loss, {**grads, "inputs": dinputs, "hidden": dhidden, "cell": dcell}
+    def function(params: Params) -> tuple[Array, Grads]:
+        outputs, (h, c), cache = kernels.lstm_forward(params["inputs"], (params["h"], params["c"]), params, forget_bias)
+        loss = (r * outputs).sum() + (r_h * h).sum() + (r_c * c).sum()
+        dinputs, (dh, dc), grads = kernels.lstm_backward(r, (r_h, r_c), cache)
+        return loss, {**grads, "inputs": dinputs, "h": dh, "c": dc}
 
     params = {
-        "weight_ih": draw.normal(4 * H, D, scale=0.5),
-        "weight_hh": draw.normal(4 * H, H, scale=0.5),
-        "bias": draw.normal(4 * H, scale=0.5),
-        "inputs": draw.normal(T, B, D),
-        "hidden": draw.normal(B, H, scale=0.5),
-        "cell": draw.normal(B, H, scale=0.5),
+        "weight_ih": random.normal(4 * H, D, scale=0.5),
+        "weight_hh": random.normal(4 * H, H, scale=0.5),
+        "bias": random.normal(4 * H, scale=0.5),
+        "inputs": random.normal(T, B, D),
+        "h": random.normal(B, H, scale=0.5),
+        "c": random.normal(B, H, scale=0.5),
     }
     return GradcheckCase("lstm", function, params)
 
 
-def softmax_case(shapes, draw):
-    """Softmax projection and cross-entropy with weighted targets."""
+def linear_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
+    """Linear layer and its inputs."""
     T, B, _, H, V, _ = shapes
-    targets = draw.ids(V, T, B)
-    weights = abs(draw.normal(T, B))
+    r = random.normal(T, B, V)
 
-    def function(params):
-        cost, cache = softmax_forward(params["hidden"], targets, params, weights)
-        dhidden, grads = softmax_backward(cache)
-        return cost, {**grads, "hidden": dhidden}
+    def function(params: Params) -> tuple[Array, Grads]:
+        outputs, cache = kernels.linear_forward(params["inputs"], params)
+        dinputs, grads = kernels.linear_backward(r, cache)
+        return (r * outputs).sum(), {**grads, "inputs": dinputs}
 
-    params = {"weight": draw.normal(V, H), "bias": draw.normal(V), "hidden": draw.normal(T, B, H)}
-    return GradcheckCase("softmax", function, params)
+    params = {"weight": random.normal(V, H), "bias": random.normal(V), "inputs": random.normal(T, B, H)}
+    return GradcheckCase("linear", function, params)
 
 
-def model_case(shapes, draw, forget_bias=0.7, keep_prob=0.7):
+def softmax_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
+    """Softmax and cross-entropy with weighted targets."""
+    T, B, V = shapes.T, shapes.B, shapes.V
+    targets = random.ids(V, T, B)
+    loss_weights = abs(random.normal(T, B))
+
+    def function(params: Params) -> tuple[Array, Grads]:
+        loss, cache = kernels.softmax_cross_entropy_forward(params["logits"], targets, loss_weights)
+        return loss, {"logits": kernels.softmax_cross_entropy_backward(cache)}
+
+    return GradcheckCase("softmax", function, {"logits": random.normal(T, B, V)})
+
+
+def model_case(
+    shapes: Shapes, random: RandomInputs, kernels: Kernels = plain, forget_bias: float = 0.7, keep_prob: float = 0.7
+) -> GradcheckCase:
     """The whole model: stacked, fixed dropout masks, weighted targets, non-zero initial state."""
     T, B, _, H, V, L = shapes
     config = replace(
         PRESETS["toy"], hidden_size=H, num_layers=L, dtype="float64", forget_bias=forget_bias, keep_prob=keep_prob
     )
-    inputs, targets = draw.ids(V, T, B), draw.ids(V, T, B)
-    weights = abs(draw.normal(T, B))
-    state = [(draw.normal(B, H, scale=0.5), draw.normal(B, H, scale=0.5)) for _ in range(L)]
-    masks = draw_masks(config, 0, (T, B), draw.xp)
+    inputs, targets = random.ids(V, T, B), random.ids(V, T, B)
+    loss_weights = abs(random.normal(T, B))
+    state = [(random.normal(B, H, scale=0.5), random.normal(B, H, scale=0.5)) for _ in range(L)]
+    masks = draw_masks(config, 0, inputs, kernels)
 
-    def function(params):
-        cost, grads, _ = loss_and_gradients(params, config, inputs, targets, state, masks, weights)
-        return cost, grads | {"encoder.weight": grads["encoder.weight"].to_dense(V)}
+    def function(params: Params) -> tuple[Array, Grads]:
+        loss, grads, _ = loss_and_gradients(params, config, inputs, targets, state, masks, loss_weights, kernels)
+        return loss, grads | {"encoder.weight": grads["encoder.weight"].to_dense(V)}
 
-    return GradcheckCase(f"model, {L} layers", function, {
-        name: draw.normal(*shape, scale=0.5) for name, shape in param_shapes(config, V).items()
-    })  # fmt: skip
-
-
-CASES = embedding_case, dropout_case, lstm_case, softmax_case, model_case
+    params = {name: random.normal(*shape, scale=0.5) for name, shape in param_shapes(config, V).items()}
+    return GradcheckCase(f"model, {L} layers", function, params)
 
 
-def check_layers(xp, shapes=None, seed=0):
+CASES: tuple[Callable[..., GradcheckCase], ...] = (
+    embedding_case,
+    dropout_case,
+    lstm_case,
+    linear_case,
+    softmax_case,
+    model_case,
+)
+
+
+def check_layers(
+    xp: ArrayModule = np, kernels: Kernels = plain, shapes: Shapes | None = None, seed: int = 0
+) -> Iterator[tuple[str, GradientCheck]]:
     """Check every layer and the whole model.
 
     Parameters
     ----------
     xp : module
         numpy or cupy.
+    kernels : module
+        minilstm.plain or minilstm.gpu.fused.
     shapes : Shapes, optional
     seed : int
 
@@ -150,8 +176,13 @@ def check_layers(xp, shapes=None, seed=0):
     ------
     layer : str
     result : GradientCheck
+
+    Examples
+    --------
+    >>> all(result.error < BOUND for layer, result in check_layers())
+    True
     """
     for make_case in CASES:
-        problem = make_case(shapes or Shapes(), RandomInputs(seed, xp))
-        for result in check_gradients(problem.function, problem.params, seed=seed):
-            yield problem.layer, result
+        case = make_case(shapes or Shapes(), RandomInputs(seed, xp), kernels)
+        for result in check_gradients(case.function, case.params, seed=seed):
+            yield case.layer, result

@@ -1,30 +1,72 @@
-"""Half precision with float32 master weights (Micikevicius et al., arXiv 1710.03740, section 3).
+"""Half precision with float32 master weights and a loss scale (Micikevicius et al., arXiv 1710.03740, section 3).
 
-    W16 = half(W)      dW16 = gradient of S * cost at W16, in float16      dW = dW16 / S, clipping, update in float32
+    W16 = half(W)      dW16 = gradient of S * loss at W16, in float16      dW = dW16 / S, clipping, update in float32
 
-float16 has 11 bits and no number below 6e-8. A step of learning_rate * dW would round to nothing beside a weight, so
-the weights that are updated are float32; and most gradients of logits would round to zero, so the cost is scaled by S
-and the gradients scaled back.
+float16 has 11 significant bits and no number below 6e-8. A step of learning_rate * dW would round to nothing beside a
+weight, so the weights that are updated are float32; and most gradients of logits would round to zero, so the loss is
+scaled by S and the gradients scaled back. Where S was too large a gradient overflows: that step is skipped and S
+halved. After `GROWTH_INTERVAL` steps without one, S is doubled.
 """
 
-from minilstm.device import array_module
+import numpy as np
+
+from minilstm import plain
+from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
 from minilstm.model import loss_and_gradients
+from minilstm.types import Array, Grads, Kernels, Params, State
 
-LOSS_SCALE = 1024.0  # gradient elements of up to 64 fit; a larger one makes the norm infinite, and that ends the run
-
-
-def half_loss_and_gradients(params, config, inputs, targets, state, masks=None):
-    """`loss_and_gradients` computed in half precision: float32 params in, float32 cost and gradients out."""
-    xp = array_module(inputs)
-    half = {name: param.astype("float16") for name, param in params.items()}
-    weights = LOSS_SCALE * xp.ones(inputs.shape, dtype="float32")  # (T, B), of each target
-    cost, grads, state = loss_and_gradients(half, config, inputs, targets, state, masks, weights)
-    return cost / LOSS_SCALE, {name: unscaled(grad) for name, grad in grads.items()}, state
+INITIAL_LOSS_SCALE = 1024.0
+GROWTH_INTERVAL = 2000
 
 
-def unscaled(grad):
+def init_loss_scale(like: Array) -> Array:
+    """S, and the number of steps since it last changed: float32 array (2,), on the device of the array `like`."""
+    return np.asarray(np.array([INITIAL_LOSS_SCALE, 0], dtype=np.float32), like=like)
+
+
+def half_loss_and_gradients(
+    params: Params,
+    config: Config,
+    inputs: Array,
+    targets: Array,
+    state: list[State],
+    masks: Array | None,
+    loss_scale: Array,
+    kernels: Kernels = plain,
+) -> tuple[Array, Grads, list[State]]:
+    """`loss_and_gradients` computed in half precision: float32 params in, float32 loss and gradients out."""
+    half = {name: param.astype(np.float16) for name, param in params.items()}
+    scale = loss_scale[0]
+    loss_weights = scale * np.ones_like(inputs, dtype=np.float32)  # (T, B)
+    loss, grads, state = loss_and_gradients(half, config, inputs, targets, state, masks, loss_weights, kernels)
+    return loss / scale, {name: unscale(grad, scale) for name, grad in grads.items()}, state
+
+
+def unscale(grad: Array | SparseGradient, scale: Array) -> Array | SparseGradient:
     """A gradient in float32, without the loss scale."""
     if isinstance(grad, SparseGradient):
-        return SparseGradient(grad.ids, grad.values.astype("float32") / LOSS_SCALE, grad.counts.astype("float32"))
-    return grad.astype("float32") / LOSS_SCALE
+        return grad._replace(values=grad.values.astype(np.float32) / scale)
+    return grad.astype(np.float32) / scale
+
+
+def take_or_skip(params: Params, before: Params, norm: Array, loss_scale: Array) -> None:
+    """After a step: if a gradient overflowed, put the arrays back as they were before it; adapt the loss scale.
+
+    Everything happens in place and on the device, without a look at any value.
+
+    Parameters
+    ----------
+    params, before : dict of array
+        What the step changed, and copies made before it.
+    norm : array ()
+        Global norm of the step's gradients: not finite if one of them overflowed.
+    loss_scale : array (2,)
+        From `init_loss_scale`.
+    """
+    finite = np.isfinite(norm)
+    for name, param in params.items():
+        param[...] = np.where(finite, param, before[name])
+    grows = finite & (loss_scale[1] + 1 >= GROWTH_INTERVAL)
+    loss_scale[0] *= np.where(finite, np.where(grows, 2.0, 1.0), 0.5).astype(np.float32)
+    loss_scale[1] = np.where(finite & ~grows, loss_scale[1] + 1, 0)

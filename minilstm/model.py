@@ -1,35 +1,54 @@
-"""The language model: embedding, stacked LSTM layers with dropout between them, softmax.
+"""The language model: embedding, stacked LSTM layers with dropout between them, a linear layer, softmax.
 
-    x_t -> W[x_t] -> dropout -> LSTM 0 -> dropout -> ... -> LSTM L-1 -> dropout -> softmax -> cost of x_{t+1}
+    x_t -> W[x_t] -> dropout -> LSTM 0 -> dropout -> ... -> LSTM L-1 -> dropout -> linear -> softmax -> loss of x_{t+1}
 
 Zaremba et al., arXiv 1409.2329, figure 2: dropout on the arrows that go up, never on those that go right in time.
 
 Parameters are a plain dict, name -> array, named and shaped as in PyTorch's word-language-model example:
 encoder.weight (V, H), rnn.weight_ih_l{k} (4H, H), rnn.weight_hh_l{k} (4H, H), rnn.bias_ih_l{k} (4H,),
 decoder.weight (V, H), decoder.bias (V,). Gradients are a dict with the same names.
+
+`kernels` is one of two sets of the same functions: minilstm.plain, or minilstm.gpu.fused on a GPU.
 """
 
 import numpy as np
 
-from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask, dropout_mask_on_gpu
-from minilstm.layers.embedding import embedding_backward, embedding_forward
-from minilstm.layers.lstm import lstm_backward, lstm_forward
-from minilstm.layers.softmax import logits_forward, softmax_backward, softmax_forward
+from minilstm import plain
+from minilstm.config import Config
+from minilstm.errors import UserError
+from minilstm.types import Array, ArrayModule, Cache, Grads, Kernels, Params, State
 
 LSTM_NAMES = {"weight_ih": "rnn.weight_ih_l{}", "weight_hh": "rnn.weight_hh_l{}", "bias": "rnn.bias_ih_l{}"}
 
 
-def param_shapes(config, vocab_size):
+def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
+    """The set of functions to compute with: "plain", "fused", or by default fused on a GPU and plain elsewhere.
+
+    Raises
+    ------
+    UserError
+        For "fused" without a GPU.
+    """
+    if name == "fused" and xp is np:
+        raise UserError("--kernels fused needs a GPU; use --kernels plain")
+    if name == "plain" or xp is np:
+        return plain
+    from minilstm.gpu import fused
+
+    return fused
+
+
+def param_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every parameter, in the order in which the initial weights are drawn."""
     H = config.hidden_size
-    shapes = {"encoder.weight": (vocab_size, H)}
+    shapes: dict[str, tuple[int, ...]] = {"encoder.weight": (vocab_size, H)}
     for k in range(config.num_layers):
         shapes |= {f"rnn.weight_ih_l{k}": (4 * H, H), f"rnn.weight_hh_l{k}": (4 * H, H), f"rnn.bias_ih_l{k}": (4 * H,)}
     return shapes | {"decoder.weight": (vocab_size, H), "decoder.bias": (vocab_size,)}
 
 
-def init_params(config, vocab_size, xp):
-    """RandomInputs the initial weights: uniform in +-init_scale, LSTM biases zero.
+def init_params(config: Config, vocab_size: int, xp: ArrayModule = np) -> Params:
+    """Draw the initial weights: uniform in +-init_scale, LSTM biases zero.
 
     They are drawn on the host in float64, so that one seed means one start on every device and in every precision.
 
@@ -39,7 +58,7 @@ def init_params(config, vocab_size, xp):
         init_scale, hidden_size, num_layers, dtype and seed are used.
     vocab_size : int
     xp : module
-        numpy or cupy: where the parameters shall live.
+        numpy or cupy: where the parameters live.
 
     Returns
     -------
@@ -56,21 +75,22 @@ def init_params(config, vocab_size, xp):
     return params
 
 
-def weights_dtype(config):
-    """dtype of the parameters: with half precision float32, see mixed.py."""
+def weights_dtype(config: Config) -> str:
+    """dtype of the parameters: with half precision float32, see mixed_precision.py."""
     return "float32" if config.dtype == "float16" else config.dtype
 
 
-def zero_state(config, batch_size, xp):
-    """The state at the start of an epoch: for each layer h and c, zeros (B, H)."""
-    shape = batch_size, config.hidden_size
-    return [
-        (xp.zeros(shape, dtype=config.dtype), xp.zeros(shape, dtype=config.dtype)) for _ in range(config.num_layers)
-    ]
+def zero_state(config: Config, batch_size: int, like: Array | None = None) -> list[State]:
+    """The state at the start of an epoch: for each layer h and c, zeros (B, H), on the device of the array `like`."""
+
+    def zeros() -> Array:
+        return np.zeros((batch_size, config.hidden_size), dtype=config.dtype, like=like)
+
+    return [(zeros(), zeros()) for _ in range(config.num_layers)]
 
 
-def draw_masks(config, step, shape, xp):
-    """RandomInputs the dropout masks of one training step: for the embedded input and for each layer's output.
+def draw_masks(config: Config, step: int, inputs: Array, kernels: Kernels = plain) -> Array | None:
+    """Draw the dropout masks of one training step: for the embedded input and for each layer's output.
 
     Each step has a random stream of its own, whose key is (seed, step): a resumed run draws what the uninterrupted one
     would, on any device.
@@ -81,10 +101,9 @@ def draw_masks(config, step, shape, xp):
         keep_prob, hidden_size, num_layers, dtype and seed are used.
     step : int
         Training steps before this one, over all epochs.
-    shape : tuple of int
-        (T, B).
-    xp : module
-        numpy or cupy.
+    inputs : int array (T, B)
+        The step's inputs: the masks have their shape, on their device.
+    kernels : module
 
     Returns
     -------
@@ -92,24 +111,28 @@ def draw_masks(config, step, shape, xp):
     """
     if config.keep_prob == 1.0:
         return None
-    shape = (config.num_layers + 1, *shape, config.hidden_size)
-    if xp.__name__ == "cupy":
-        return dropout_mask_on_gpu(config.seed, step, shape, config.keep_prob, config.dtype, xp)
-    rng = np.random.Generator(np.random.Philox(key=[config.seed, step]))
-    return xp.asarray(dropout_mask(rng, shape, config.keep_prob, config.dtype))
+    shape = (config.num_layers + 1, *inputs.shape, config.hidden_size)
+    return kernels.dropout_masks(config.seed, step, shape, config.keep_prob, config.dtype, inputs)
 
 
-def layer_params(params, k):
+def layer_params(params: Params, k: int) -> Params:
     """The parameters of LSTM layer k under the names that lstm.py uses."""
     return {short: params[name.format(k)] for short, name in LSTM_NAMES.items()}
 
 
-def decoder_params(params):
-    """The parameters of the softmax layer under the names that softmax.py uses."""
+def decoder_params(params: Params) -> Params:
+    """The parameters of the linear layer under the names that linear.py uses."""
     return {"weight": params["decoder.weight"], "bias": params["decoder.bias"]}
 
 
-def stack_forward(params, config, inputs, state, masks=None):
+def stack_forward(
+    params: Params,
+    config: Config,
+    inputs: Array,
+    state: list[State],
+    masks: Array | None = None,
+    kernels: Kernels = plain,
+) -> tuple[Array, list[State], Cache]:
     """From word ids to the top layer's outputs.
 
     Parameters
@@ -121,6 +144,7 @@ def stack_forward(params, config, inputs, state, masks=None):
     state : list of (h, c), each (B, H)
     masks : array (num_layers + 1, T, B, H), optional
         From `draw_masks`; without it nothing is dropped (evaluation).
+    kernels : module
 
     Returns
     -------
@@ -129,39 +153,57 @@ def stack_forward(params, config, inputs, state, masks=None):
         After the window.
     cache : tuple
     """
-    masks = [None] * (config.num_layers + 1) if masks is None else masks
-    x, embedding_cache = embedding_forward(inputs, params["encoder.weight"])
-    x = dropout_forward(x, masks[0])
+    layer_masks = [None] * (config.num_layers + 1) if masks is None else masks
+    x, embedding_cache = kernels.embedding_forward(inputs, params["encoder.weight"])
+    x = kernels.dropout_forward(x, layer_masks[0])
     new_state, lstm_caches = [], []
     for k in range(config.num_layers):
-        x, layer_state, lstm_cache = lstm_forward(x, state[k], layer_params(params, k), config.forget_bias)
-        x = dropout_forward(x, masks[k + 1])
+        x, layer_state, lstm_cache = kernels.lstm_forward(x, state[k], layer_params(params, k), config.forget_bias)
+        x = kernels.dropout_forward(x, layer_masks[k + 1])
         new_state.append(layer_state)
         lstm_caches.append(lstm_cache)
-    return x, new_state, (embedding_cache, lstm_caches, masks)
+    return x, new_state, (embedding_cache, lstm_caches, layer_masks)
 
 
-def stack_backward(doutputs, cache):
+def stack_backward(dx: Array, cache: Cache, kernels: Kernels = plain) -> Grads:
     """From the gradient of the top layer's outputs (T, B, H) to the gradients of embedding and LSTM layers."""
-    embedding_cache, lstm_caches, masks = cache
-    dx, grads = doutputs, {}
+    embedding_cache, lstm_caches, layer_masks = cache
+    grads: Grads = {}
     for k in reversed(range(len(lstm_caches))):
-        dx = dropout_backward(dx, masks[k + 1])
-        dx, _, layer_grads = lstm_backward(dx, None, lstm_caches[k])  # None: truncated BPTT
+        dx = kernels.dropout_backward(dx, layer_masks[k + 1])
+        dx, _, layer_grads = kernels.lstm_backward(dx, None, lstm_caches[k])  # None: truncated BPTT
         grads |= {LSTM_NAMES[short].format(k): grad for short, grad in layer_grads.items()}
-    dx = dropout_backward(dx, masks[0])
-    grads["encoder.weight"] = embedding_backward(dx, embedding_cache)["weight"]
+    dx = kernels.dropout_backward(dx, layer_masks[0])
+    grads["encoder.weight"] = kernels.embedding_backward(dx, embedding_cache)["weight"]
     return grads
 
 
-def loss_forward(params, config, inputs, targets, state, weights=None):
-    """Cost of a window without gradients, for evaluation: returns the cost, array (), and the new state."""
-    x, state, _ = stack_forward(params, config, inputs, state)
-    cost, _ = softmax_forward(x, targets, decoder_params(params), weights)
-    return cost, state
+def loss_forward(
+    params: Params,
+    config: Config,
+    inputs: Array,
+    targets: Array,
+    state: list[State],
+    loss_weights: Array | None = None,
+    kernels: Kernels = plain,
+) -> tuple[Array, list[State]]:
+    """Loss of a window without gradients, for evaluation: returns the loss, array (), and the new state."""
+    x, state, _ = stack_forward(params, config, inputs, state, kernels=kernels)
+    logits, _ = kernels.linear_forward(x, decoder_params(params))  # (T, B, V)
+    loss, _ = kernels.softmax_cross_entropy_forward(logits, targets, loss_weights)
+    return loss, state
 
 
-def loss_and_gradients(params, config, inputs, targets, state, masks=None, weights=None):
+def loss_and_gradients(
+    params: Params,
+    config: Config,
+    inputs: Array,
+    targets: Array,
+    state: list[State],
+    masks: Array | None = None,
+    loss_weights: Array | None = None,
+    kernels: Kernels = plain,
+) -> tuple[Array, Grads, list[State]]:
     """Forward and backward pass of one window of truncated BPTT.
 
     Parameters
@@ -174,28 +216,40 @@ def loss_and_gradients(params, config, inputs, targets, state, masks=None, weigh
         Carried over from the window before.
     masks : array (num_layers + 1, T, B, H), optional
         From `draw_masks`.
-    weights : array (T, B), optional
+    loss_weights : array (T, B), optional
         Weight of each target; ones by default.
+    kernels : module
+        minilstm.plain or minilstm.gpu.fused.
 
     Returns
     -------
-    cost : array ()
+    loss : array ()
         Nats: summed over T, averaged over B.
     grads : dict
-        Name -> array; that of encoder.weight is a `SparseGradient` (layers/embedding.py), the used rows alone.
+        Name -> array; that of encoder.weight is a `SparseGradient`.
     state : list of (h, c), each (B, H)
         After the window; no gradient flows back from it.
+
+    Raises
+    ------
+    IndexError
+        If an input or target is not in the vocabulary.
     """
-    x, state, stack_cache = stack_forward(params, config, inputs, state, masks)
-    cost, softmax_cache = softmax_forward(x, targets, decoder_params(params), weights)
+    x, state, stack_cache = stack_forward(params, config, inputs, state, masks, kernels)
+    logits, linear_cache = kernels.linear_forward(x, decoder_params(params))  # (T, B, V)
+    loss, softmax_cache = kernels.softmax_cross_entropy_forward(logits, targets, loss_weights)
 
-    dx, decoder_grads = softmax_backward(softmax_cache)
+    dlogits = kernels.softmax_cross_entropy_backward(softmax_cache)
+    dx, decoder_grads = kernels.linear_backward(dlogits, linear_cache)
     grads = {"decoder." + name: grad for name, grad in decoder_grads.items()}
-    grads |= stack_backward(dx, stack_cache)
-    return cost, grads, state
+    grads |= stack_backward(dx, stack_cache, kernels)
+    return loss, grads, state
 
 
-def next_word_logits(params, config, inputs, state):
+def next_word_logits(
+    params: Params, config: Config, inputs: Array, state: list[State], kernels: Kernels = plain
+) -> tuple[Array, list[State]]:
     """Scores of the word that follows `inputs` (T, B): logits (B, V) and the new state, for sampling."""
-    x, state, _ = stack_forward(params, config, inputs, state)
-    return logits_forward(x[-1], decoder_params(params)), state
+    x, state, _ = stack_forward(params, config, inputs, state, kernels=kernels)
+    logits, _ = kernels.linear_forward(x[-1], decoder_params(params))
+    return logits, state

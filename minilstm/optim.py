@@ -2,25 +2,28 @@
 
     norm = sqrt(sum over all gradients of ||g||^2)       g <- g * max_grad_norm / max(norm, max_grad_norm)
 
-Pascanu et al., arXiv 1211.5063, algorithm 1, over all parameters together. All functions work in place: a gradient is
-spent once it has been applied.
+Pascanu et al., arXiv 1211.5063, algorithm 1, over all parameters together. All functions work in place, on the
+parameters and on the gradients: a gradient is overwritten once it has been applied.
 """
 
-from minilstm.device import array_module
-from minilstm.gpu.multi_tensor import descend, scale, sum_of_squares
+import numpy as np
+
+from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
+from minilstm.types import Array, Grads, Params
 
 
-def squared_norm(grad):
-    """||g||^2 of one gradient, array () of at least float32; a repeated embedding row counts once."""
-    if not isinstance(grad, SparseGradient):
-        return sum_of_squares([grad])
-    xp = array_module(grad.values)
-    values = grad.values.astype(xp.promote_types(grad.values.dtype, xp.float32), copy=False)
-    return (values * values / grad.counts).sum()
+def squared_norm(grad: Array | SparseGradient) -> Array:
+    """||g||^2 of one gradient, array () of at least float32; an embedding row that stands repeated counts once."""
+    values = grad.values if isinstance(grad, SparseGradient) else grad
+    values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+    if isinstance(grad, SparseGradient):
+        return (values * values / grad.counts).sum()
+    values = values.reshape(-1)
+    return values @ values
 
 
-def clip_by_global_norm(grads, max_grad_norm):
+def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:
     """Scale all gradients together so that their global norm is at most `max_grad_norm`.
 
     Parameters
@@ -38,33 +41,38 @@ def clip_by_global_norm(grads, max_grad_norm):
 
     Examples
     --------
-    >>> import numpy as np
     >>> grads, norm = clip_by_global_norm({"a": np.array([3.0]), "b": np.array([4.0])}, 2.5)
     >>> float(norm), grads["a"].item(), grads["b"].item()
     (5.0, 1.5, 2.0)
     """
-    dense, rows = split_sparse(grads)
-    norm = (sum_of_squares(dense.values()) + sum(squared_norm(grad) for grad in rows.values())) ** 0.5
-    factor = max_grad_norm / array_module(norm).maximum(norm, max_grad_norm)
-    scale([*dense.values(), *(grad.values for grad in rows.values())], factor)
+    norm = sum(squared_norm(grad) for grad in grads.values()) ** 0.5
+    factor = max_grad_norm / np.maximum(norm, max_grad_norm)
+    for grad in grads.values():
+        values = grad.values if isinstance(grad, SparseGradient) else grad
+        values *= factor.astype(values.dtype)
     return grads, norm
 
 
-def sgd(params, grads, learning_rate):
+def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
     """W <- W - learning_rate * dW, in place; of an embedding only the rows that were used."""
-    dense, rows = split_sparse(grads)
-    descend([params[name] for name in dense], dense.values(), learning_rate)
-    for name, grad in rows.items():
-        params[name][grad.ids] -= learning_rate * grad.values  # a repeated row writes the same result twice
+    for name, grad in grads.items():
+        if isinstance(grad, SparseGradient):
+            params[name][grad.ids] -= learning_rate * grad.values
+        else:
+            grad *= learning_rate
+            params[name] -= grad
 
 
-def split_sparse(grads):
-    """Gradients parted into two dicts: whole arrays, and those of an embedding's used rows."""
-    rows = {name: grad for name, grad in grads.items() if isinstance(grad, SparseGradient)}
-    return {name: grad for name, grad in grads.items() if name not in rows}, rows
-
-
-def adam(params, grads, learning_rate, moments, step, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam(
+    params: Params,
+    grads: Grads,
+    learning_rate: float | Array,
+    moments: dict[str, tuple[Array, Array]],
+    step: int | Array,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> None:
     """Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1), in place.
 
     Parameters
@@ -87,17 +95,16 @@ def adam(params, grads, learning_rate, moments, step, beta1=0.9, beta2=0.999, ep
         params[name] -= (learning_rate * m_hat / (v_hat**0.5 + epsilon)).astype(params[name].dtype)
 
 
-def zero_moments(params):
+def zero_moments(params: Params) -> dict[str, tuple[Array, Array]]:
     """Adam's moments before the first step: name -> (m, v), zeros, at least float32."""
     moments = {}
     for name, param in params.items():
-        xp = array_module(param)
-        dtype = xp.promote_types(param.dtype, xp.float32)
-        moments[name] = xp.zeros(param.shape, dtype=dtype), xp.zeros(param.shape, dtype=dtype)
+        dtype = np.promote_types(param.dtype, np.float32)
+        moments[name] = np.zeros_like(param, dtype=dtype), np.zeros_like(param, dtype=dtype)
     return moments
 
 
-def learning_rate_at(config, epoch):
+def learning_rate_at(config: Config, epoch: int) -> float:
     """Learning rate of an epoch, counted from 0: `max_epoch` epochs at the initial rate, then decay.
 
     Examples

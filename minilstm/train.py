@@ -1,240 +1,238 @@
-"""The training loop: one step, one epoch, all epochs.
+"""Training: one epoch, all epochs.
 
-Zaremba et al., arXiv 1409.2329, section 4.1: the state is zero at the start of an epoch and carried from window to
-window; gradients stop at a window's edge. Costs and norms stay on the device until somebody wants to see them.
+Zaremba et al., arXiv 1409.2329, section 4.1: the LSTM's state is zero at the start of an epoch and carried from window
+to window. Losses and norms stay on the device until they are reported.
+
+`train` reports: it is a generator of events, and does not print, draw or write by itself. runs/session.py does that.
 """
 
 import math
-import sys
 import time
-from functools import partial
+from collections.abc import Generator, Iterator, Sequence
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from minilstm import plain
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
-from minilstm.gpu.cublas import recordable_products
-from minilstm.gpu.graph import fixed, record_graph
-from minilstm.mixed_precision import half_loss_and_gradients
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
-from minilstm.optim import adam, clip_by_global_norm, learning_rate_at, sgd, zero_moments
-from minilstm.runs.checkpoint import Checkpoint, Progress, save_checkpoint
-from minilstm.runs.directory import append_metrics
-from minilstm.runs.plot import plot_runs
-from minilstm.runs.signals import say, stop_signals
+from minilstm.optim import learning_rate_at
+from minilstm.step import Step, TrainState, compile_step
 from minilstm.text.batches import batchify, get_batch, num_windows
-from minilstm.text.corpus import fingerprint
+from minilstm.text.corpus import Corpus
+from minilstm.types import Array, Kernels
 
-READ_EVERY = 20  # steps between two looks at the device's costs and norms
-
-
-def init_train_state(config, vocabulary, xp):
-    """A run before its first step: fresh weights, zero state."""
-    params = init_params(config, len(vocabulary), xp)
-    moments = zero_moments(params) if config.optimizer == "adam" else {}
-    state = zero_state(config, config.batch_size, xp)
-    return Checkpoint(
-        config,
-        fingerprint(vocabulary),
-        params,
-        moments,
-        state,
-        Progress(epoch=0, window=0, step=0, cost=0.0, norms=[], metric_rows=0),
-    )
+MAX_PENDING = 20  # steps between two looks at the device's losses and norms
 
 
-def update(checkpoint, inputs, targets, masks, learning_rate, step):
-    """Forward, backward, clip, update: all that a training step does on the device, in place.
+class EpochStarted(NamedTuple):
+    """An epoch, counted from 1, begins or is resumed."""
 
-    Parameters and returns as for `train_step`; `masks` from `draw_masks`; `step` is 1 for the first.
+    epoch: int
+    learning_rate: float
+
+
+class EpochTrained(NamedTuple):
+    """The last window of an epoch is done; its evaluation follows."""
+
+    epoch: int
+    perplexity: float
+
+
+class Report(NamedTuple):
+    """A measurement: of the epoch so far, ten times an epoch and at its end ("train"), or of a whole split.
+
+    `tokens` says over how many predicted words the perplexity is. Of "train" only: the learning rate, words per second,
+    the median gradient norm since the report before, and the share of the epoch that is done.
     """
-    config, _, params, moments, state, _ = checkpoint
-    gradients = half_loss_and_gradients if config.dtype == "float16" else loss_and_gradients
-    cost, grads, new_state = gradients(params, config, inputs, targets, state, masks)
-    grads, norm = clip_by_global_norm(grads, config.max_grad_norm)
-    if config.optimizer == "adam":
-        adam(params, grads, learning_rate, moments, step)
-    else:
-        sgd(params, grads, learning_rate)
-    for (h, c), (new_h, new_c) in zip(state, new_state, strict=True):
-        h[...], c[...] = new_h, new_c
-    return cost, norm
+
+    epoch: int
+    step: int
+    split: str
+    perplexity: float
+    tokens: int
+    learning_rate: float | None = None
+    words_per_second: float | None = None
+    gradient_norm: float | None = None
+    done: float | None = None
 
 
-def compile_step(checkpoint, xp):
-    """`update` of one run, as ``f(inputs, targets, masks, learning_rate, step)``: on a GPU as one CUDA graph."""
-    step = partial(update, checkpoint)
-    if xp.__name__ != "cupy":
-        return step
-    step = recordable_products(xp)(step)
-    number = partial(xp.asarray, dtype="float64" if checkpoint.config.dtype == "float64" else "float32")
-    return fixed(step, partial(record_graph, cupy=xp), number)
+class SaveDue(NamedTuple):
+    """The train state is one to save: an epoch has ended, `checkpoint_every` steps are done, or training stops here."""
+
+    epoch_ended: bool = False
 
 
-def train_step(checkpoint, inputs, targets, learning_rate, xp, device_step=None):
-    """One window of truncated BPTT: forward, backward, clip, update.
+Event = EpochStarted | EpochTrained | Report | SaveDue
+
+
+def train(
+    state: TrainState,
+    corpus: Corpus,
+    kernels: Kernels = plain,
+    max_steps: int | None = None,
+    checkpoint_every: int | None = None,
+    stop_requested: Sequence[object] = (),
+    show_progress: bool = False,
+) -> Iterator[Event]:
+    """Train until the configured epochs are done, `max_steps` are reached, or a stop is requested.
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-        Its params, moments, state and progress move on, in place.
-    inputs, targets : int array (T, B)
-    learning_rate : float
-    xp : module
-    device_step : callable, optional
-        From `compile_step`; by default `update`.
-
-    Returns
-    -------
-    cost, norm : array ()
-        Cost of the window, and the global norm of its gradients before clipping; on the device.
-    """
-    progress = checkpoint.progress
-    masks = draw_masks(checkpoint.config, progress.step, inputs.shape, xp)
-    progress.window += 1
-    progress.step += 1
-    device_step = device_step or partial(update, checkpoint)
-    return device_step(inputs, targets, masks, learning_rate, progress.step)
-
-
-def read_losses(unread, checkpoint, xp):
-    """Bring costs and norms of the last steps to the host and into the progress; stop if the run has diverged."""
-    config, progress = checkpoint.config, checkpoint.progress
-    if not unread:
-        return
-    costs, norms = (to_host(xp.stack(values)).astype(float) for values in zip(*unread, strict=True))
-    for step, cost, norm in zip(range(progress.step - len(unread) + 1, progress.step + 1), costs, norms, strict=True):
-        if not math.isfinite(norm) or not math.isfinite(perplexity(cost, config.num_steps)):
-            raise UserError(
-                f"diverged at step {step}: cost {cost:.4g}, gradient norm {norm:.4g}; lower --learning-rate, "
-                "--max-grad-norm or --init-scale (the last good checkpoint is kept)"
-            )
-        progress.cost += cost
-        progress.norms.append(norm)
-    unread.clear()
-
-
-def train_epoch(run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every):
-    """Train on the windows that the epoch still has, with ten reports on the way, as the reference prints them.
-
-    Returns the perplexity of the epoch so far (NaN before its first step), and the speed in words per second. On a
-    terminal a bar stands for the printed reports.
-    """
-    config, _, _, _, _, progress = checkpoint
-    windows = num_windows(len(data), config.num_steps)
-    learning_rate = learning_rate_at(config, progress.epoch)
-    report_every = max(windows // 10, 1)  # after 11 windows, then at each further tenth
-    first, start = progress.window, time.perf_counter()
-    unread = []  # costs and norms still on the device
-
-    def read():
-        read_losses(unread, checkpoint, xp)
-        words = (progress.window - first) * config.num_steps * config.batch_size
-        running_perplexity = (
-            perplexity(progress.cost, progress.window * config.num_steps) if progress.window else math.nan
-        )
-        return running_perplexity, words / (time.perf_counter() - start)
-
-    say(f"Epoch: {progress.epoch + 1} Learning rate: {learning_rate:.3f}", stopped)
-    label = f"epoch {progress.epoch + 1}"
-    with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not sys.stderr.isatty()) as bar:
-        while progress.window < windows and not stopped and not reached(progress, max_steps):
-            inputs, targets = get_batch(data, progress.window, config.num_steps)
-            unread.append(train_step(checkpoint, inputs, targets, learning_rate, xp, device_step))
-            bar.update()
-            due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
-            save = checkpoint_every and progress.step % checkpoint_every == 0
-            if due or save or len(unread) == READ_EVERY:
-                running_perplexity, speed = read()
-                bar.set_postfix_str(f"perplexity {running_perplexity:.2f}, {speed:.0f} words/s")
-            if due:
-                report(run, config, progress, running_perplexity, learning_rate, speed)
-                if not (sys.stdout.isatty() and sys.stderr.isatty()):
-                    done = (progress.window - 1) / windows
-                    say(f"{done:.3f} perplexity: {running_perplexity:.3f} speed: {speed:.0f} wps", stopped)
-            if save:
-                save_checkpoint(run / "checkpoint.safetensors", checkpoint)
-    return read()
-
-
-def reached(progress, max_steps):
-    """Whether `max_steps` steps, if that is a number, have been done."""
-    return max_steps is not None and progress.step >= max_steps
-
-
-def report(run, config, progress, running_perplexity, learning_rate, speed):
-    """A train row of metrics.csv."""
-    norm = median(progress.norms) if progress.norms else None
-    tokens = progress.window * config.num_steps * config.batch_size
-    append_metrics(run, progress, progress.epoch + 1, "train", running_perplexity, tokens, learning_rate, speed, norm)
-    progress.norms.clear()
-
-
-def train(run, checkpoint, corpus, xp, max_steps=None, checkpoint_every=None):
-    """Train until the configured epochs are done, `max_steps` are reached, or a signal asks to stop.
-
-    Parameters
-    ----------
-    run : Path
-        The run's directory, with a description and a checkpoint.
-    checkpoint : Checkpoint
-        Where to go on, its arrays on the device; moves on in place.
+    state : TrainState
+        Where to go on; moves on in place.
     corpus : Corpus
-    xp : module
-        numpy or cupy.
+    kernels : module
+        minilstm.plain or minilstm.gpu.fused.
     max_steps : int, optional
         Stop once this many steps have been done, over all epochs.
     checkpoint_every : int, optional
-        Save after every so many steps, besides after every epoch.
+        Report `SaveDue` after every so many steps, besides after every epoch.
+    stop_requested : sequence
+        Training stops after the step during which this becomes non-empty.
+    show_progress : bool
+        Whether to show a progress bar on standard error.
 
-    Returns
-    -------
-    float or None
-        Test perplexity, or None if the run stopped before its end; its checkpoint is saved in either case.
+    Yields
+    ------
+    Event
+        What happened. After the last, ``state.progress.epoch`` tells whether all epochs are done; the last `Report` of
+        a whole run has the split "test".
 
     Raises
     ------
     UserError
-        If the corpus is too short for one window, the run diverges, or the disk is full.
-    OSError
-        If nobody can read what is printed any more; the run has stopped and is saved then.
+        If the corpus is too short for one window, or the run diverges.
+
+    Examples
+    --------
+    >>> from minilstm import Config, init_train_state, load_corpus
+    >>> corpus = load_corpus()
+    >>> state = init_train_state(Config(hidden_size=8, max_max_epoch=1), corpus.vocabulary)
+    >>> events = list(train(state, corpus, max_steps=100))
+    >>> type(events[-1]).__name__, state.progress.step
+    ('SaveDue', 100)
     """
-    config, _, params, _, state, progress = checkpoint
-    path = run / "checkpoint.safetensors"
-    data = xp.asarray(batchify(corpus.splits["train"], config.batch_size))
-    windows = num_windows(len(data), config.num_steps)
-    device_step = compile_step(checkpoint, xp)
-    with stop_signals() as stopped, np.errstate(all="ignore"):
-        while progress.epoch < config.max_max_epoch:
-            if stopped or (reached(progress, max_steps) and progress.window < windows):
-                return save_checkpoint(path, checkpoint)
-            epoch, learning_rate = progress.epoch + 1, learning_rate_at(config, progress.epoch)
-            running_perplexity, speed = train_epoch(
-                run, checkpoint, data, device_step, xp, stopped, max_steps, checkpoint_every
+    config, progress = state.config, state.progress
+    ids = np.asarray(batchify(corpus.splits["train"], config.batch_size), like=state.params["decoder.bias"])
+    windows = num_windows(len(ids), config.num_steps)
+    if windows < 1:
+        raise UserError(f"the training text is too short for one window of {config.num_steps} steps; lower num_steps")
+    step = compile_step(state, kernels)
+    while progress.epoch < config.max_max_epoch:
+        if stop_requested or (reached(state, max_steps) and progress.window < windows):
+            yield SaveDue()
+            return
+        yield EpochStarted(progress.epoch + 1, learning_rate_at(config, progress.epoch))
+        final = yield from train_epoch(state, ids, step, max_steps, checkpoint_every, stop_requested, show_progress)
+        if progress.window < windows:
+            yield SaveDue()
+            return
+        yield EpochTrained(progress.epoch + 1, final.perplexity)
+        valid = evaluate_split(state, corpus, "valid", kernels, stop_requested, show_progress)
+        if stop_requested:
+            yield SaveDue()
+            return
+        yield final
+        yield valid
+        progress.epoch, progress.window, progress.loss, progress.norms[:] = progress.epoch + 1, 0, 0.0, []
+        for h, c in state.carried:
+            h[...], c[...] = 0, 0
+        yield SaveDue(epoch_ended=True)
+    test = evaluate_split(state, corpus, "test", kernels, stop_requested, show_progress)
+    if not stop_requested:
+        yield test
+
+
+def train_epoch(
+    state: TrainState,
+    ids: Array,
+    step: Step,
+    max_steps: int | None,
+    checkpoint_every: int | None,
+    stop_requested: Sequence[object],
+    show_progress: bool,
+) -> Generator[Event, None, Report]:
+    """Train on the windows that the epoch still has, reporting ten times an epoch; returns the last report."""
+    config, progress = state.config, state.progress
+    windows = num_windows(len(ids), config.num_steps)
+    learning_rate = learning_rate_at(config, progress.epoch)
+    report_every = max(windows // 10, 1)  # after 11 windows, then at each further tenth
+    first, start = progress.window, time.perf_counter()
+    pending: list[tuple[Array, Array]] = []  # losses and norms still on the device
+
+    def report() -> Report:
+        read_losses(pending, state)
+        tokens_per_window = config.num_steps * config.batch_size
+        return Report(
+            epoch=progress.epoch + 1,
+            step=progress.step,
+            split="train",
+            perplexity=perplexity(progress.loss, progress.window * config.num_steps) if progress.window else math.nan,
+            tokens=progress.window * tokens_per_window,
+            learning_rate=learning_rate,
+            words_per_second=(progress.window - first) * tokens_per_window / (time.perf_counter() - start),
+            gradient_norm=median(progress.norms) if progress.norms else None,
+            done=(progress.window - 1) / windows if progress.window < windows else 1.0,
+        )
+
+    label = f"epoch {progress.epoch + 1}"
+    with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not show_progress) as bar:
+        while progress.window < windows and not stop_requested and not reached(state, max_steps):
+            inputs, targets = get_batch(ids, progress.window, config.num_steps)
+            pending.append(step(inputs, targets, learning_rate))
+            bar.update()
+            due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
+            save = checkpoint_every and progress.step % checkpoint_every == 0
+            if due or save or len(pending) == MAX_PENDING:
+                latest = report()
+                bar.set_postfix_str(f"perplexity {latest.perplexity:.2f}, {latest.words_per_second:.0f} words/s")
+            if due:
+                progress.norms.clear()
+                yield latest
+            if save:
+                yield SaveDue()
+    return report()
+
+
+def evaluate_split(
+    state: TrainState,
+    corpus: Corpus,
+    split: str,
+    kernels: Kernels,
+    stop_requested: Sequence[object],
+    show_progress: bool,
+) -> Report:
+    """Perplexity of a whole split, as a report."""
+    config, progress, ids = state.config, state.progress, corpus.splits[split]
+    result = evaluate(state.params, config, split, ids, kernels, stop_requested, show_progress)
+    epoch = min(progress.epoch + 1, config.max_max_epoch)  # the epochs are done when the test is due
+    return Report(epoch, progress.step, split, result, count_predictions(config, split, ids))
+
+
+def reached(state: TrainState, max_steps: int | None) -> bool:
+    """Whether `max_steps` steps, if that is a number, have been done."""
+    return max_steps is not None and state.progress.step >= max_steps
+
+
+def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
+    """Bring losses and norms of the last steps to the host and into the progress; stop if the run has diverged."""
+    config, progress = state.config, state.progress
+    if not pending:
+        return
+    losses, norms = (to_host(np.stack(values)).astype(float) for values in zip(*pending, strict=True))
+    skipping = state.loss_scale is not None and float(to_host(state.loss_scale)[0]) >= 1
+    for step, loss, norm in zip(range(progress.step - len(pending) + 1, progress.step + 1), losses, norms, strict=True):
+        finite = math.isfinite(perplexity(loss, config.num_steps))
+        if not finite or not (math.isfinite(norm) or skipping):
+            raise UserError(
+                f"diverged at step {step}: loss {loss:.4g}, gradient norm {norm:.4g}; lower learning_rate, "
+                "max_grad_norm or init_scale (the last good checkpoint is kept)"
             )
-            if progress.window < windows:
-                return save_checkpoint(path, checkpoint)
-            say(f"Epoch: {epoch} Train Perplexity: {running_perplexity:.3f}", stopped)
-            valid_perplexity = evaluate(params, config, "valid", corpus.splits["valid"], xp, stopped)
-            if stopped:
-                return save_checkpoint(path, checkpoint)
-            say(f"Epoch: {epoch} Valid Perplexity: {valid_perplexity:.3f}", stopped)
-            report(run, config, progress, running_perplexity, learning_rate, speed)
-            predictions = count_predictions(config, "valid", corpus.splits["valid"])
-            append_metrics(run, progress, epoch, "valid", valid_perplexity, predictions)
-            progress.epoch, progress.window, progress.cost = epoch, 0, 0.0
-            for h, c in state:
-                h[...], c[...] = 0, 0
-            save_checkpoint(path, checkpoint)
-            plot_runs([run], run / "curve.png")
-        test_perplexity = evaluate(params, config, "test", corpus.splits["test"], xp, stopped)
-        if stopped:
-            return None
-        say(f"Test Perplexity: {test_perplexity:.3f}", stopped)
-        predictions = count_predictions(config, "test", corpus.splits["test"])
-        append_metrics(run, progress, progress.epoch, "test", test_perplexity, predictions)
-        plot_runs([run], run / "curve.png")
-    return test_perplexity
+        progress.loss += loss
+        if math.isfinite(norm):  # else half precision overflowed, and the step was skipped
+            progress.norms.append(norm)
+    pending.clear()

@@ -1,46 +1,51 @@
 """Embedding: a word's id picks its row of a matrix.
 
-    x_n = W[w_n]                  W (V, D)
-    dW[v] = sum of dx_n over all n with w_n = v
-
-Only the rows looked up have a gradient; `SparseGradient` holds just these.
+x_n = W[w_n]                                        W (V, D)
+dW[v] = sum of dx_n over all n with w_n = v         so only the rows that were looked up have a gradient
 """
 
 from typing import Any, NamedTuple
 
-from minilstm.device import array_module
+import numpy as np
+
+from minilstm.types import Array, Cache
 
 
 class SparseGradient(NamedTuple):
-    """Gradient of a (V, D) matrix of which N rows were looked up, N = T * B.
+    """Gradient of a (V, D) matrix, of which only some rows are not zero.
 
-    A word that occurs k times in the window has k rows here, each equal to its whole (summed) gradient. The shape
-    therefore never depends on the data, and ``matrix[ids] -= values`` is the exact update: equal rows write
-    equal results.
+    ``matrix[ids] -= learning_rate * values`` is the exact update, also where `ids` repeats: equal rows write equal
+    results.
 
     Attributes
     ----------
     ids : int array (N,)
         The matrix's row for each row of `values`.
     values : array (N, D)
-        The summed gradient of that matrix row.
-    counts : array (N, 1)
-        k, how often the row stands here, so that ``sum(values ** 2 / counts)`` counts every word once.
+        The whole gradient of that matrix row.
+    counts : array (N, 1) or 1
+        How often the row stands here, so that ``sum(values ** 2 / counts)`` counts it once. 1 from
+        `embedding_backward`, where ids are unique; the fused set, whose shapes must not depend on the data, repeats.
     """
 
-    ids: Any
-    values: Any
-    counts: Any
+    ids: Array
+    values: Array
+    counts: Any = 1
 
-    def to_dense(self, num_rows):
+    def to_dense(self, num_rows: int) -> Array:
         """The whole gradient, (num_rows, D), zero in the rows that were not used."""
-        xp = array_module(self.values)
-        dense = xp.zeros((num_rows, self.values.shape[1]), dtype=self.values.dtype)
+        dense = np.zeros_like(self.values, shape=(num_rows, self.values.shape[1]))
         dense[self.ids] = self.values
         return dense
 
 
-def embedding_forward(ids, weight):
+def check_ids(ids: Array, vocab_size: int) -> None:
+    """Raise an IndexError for an id that is not in the vocabulary; NumPy would read -1 as the last word."""
+    if not np.all((ids >= 0) & (ids < vocab_size)):
+        raise IndexError(f"an id is outside the vocabulary of {vocab_size} words: ids run from 0 to {vocab_size - 1}")
+
+
+def embedding_forward(ids: Array, weight: Array) -> tuple[Array, Cache]:
     """Look words up.
 
     Parameters
@@ -53,9 +58,13 @@ def embedding_forward(ids, weight):
     outputs : array (T, B, D)
     cache : tuple
 
+    Raises
+    ------
+    IndexError
+        If an id is not in the vocabulary.
+
     Examples
     --------
-    >>> import numpy as np
     >>> outputs, cache = embedding_forward(np.array([[2, 0, 2]]), np.eye(3))
     >>> outputs.shape
     (1, 3, 3)
@@ -64,11 +73,12 @@ def embedding_forward(ids, weight):
            [0., 0., 0.],
            [2., 2., 2.]])
     """
+    check_ids(ids, len(weight))
     outputs = weight[ids]  # (T, B, D)
     return outputs, ids
 
 
-def embedding_backward(doutputs, cache):
+def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradient]:
     """Gradient of the rows that were looked up.
 
     Parameters
@@ -80,10 +90,13 @@ def embedding_backward(doutputs, cache):
     Returns
     -------
     grads : dict
-        "weight": `SparseGradient`. (Ids have no gradient.)
+        "weight": `SparseGradient`, at least float32, each used row once. (Ids have no gradient.)
     """
-    ids = cache.reshape(-1)  # (N,)
-    doutputs = doutputs.reshape(ids.shape[0], -1)  # (N, D)
-    same = (ids[:, None] == ids[None, :]).astype(doutputs.dtype)  # (N, N), 1 where two positions hold one word
-    counts = same.sum(axis=1, keepdims=True)  # (N, 1)
-    return {"weight": SparseGradient(ids, same @ doutputs, counts)}
+    ids, rows = np.unique(
+        cache.reshape(-1), return_inverse=True
+    )  # (U,) the words used; (N,) each position's among them
+    doutputs = doutputs.reshape(len(rows), -1)  # (N, D)
+    dtype = np.promote_types(doutputs.dtype, np.float32)  # in half precision a frequent word's sum would lose terms
+    values = np.zeros_like(doutputs, shape=(len(ids), doutputs.shape[1]), dtype=dtype)  # (U, D)
+    np.add.at(values, rows, doutputs.astype(dtype, copy=False))
+    return {"weight": SparseGradient(ids, values)}

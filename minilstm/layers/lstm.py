@@ -1,24 +1,65 @@
-"""One LSTM layer over T time steps, and backpropagation through time.
+"""The LSTM: one time step forward, the same step backward, and the two loops over time.
 
-    z_t = W_ih x_t + W_hh h_{t-1} + b            W_ih (4H, D)   W_hh (4H, H)   b (4H,)
-    c_t, h_t from z_t and c_{t-1}: see kernels.py
+    (1)  z_t = W_ih x_t + W_hh h_{t-1} + b               W_ih (4H, D)   W_hh (4H, H)   b (4H,)
+    (2)  i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)
+    (3)  g = tanh(z_g)
+    (4)  c_t = f * c_{t-1} + i * g
+    (5)  h_t = o * tanh(c_t)
 
-Zaremba et al., arXiv 1409.2329, section 3; Hochreiter and Schmidhuber, 1997. The gradient of the cost runs the
-steps in reverse (BPTT), carrying dh and dc from step t to step t - 1:
+Zaremba et al., arXiv 1409.2329, section 3; Hochreiter and Schmidhuber, 1997. The gates stand in the order i, f, g, o,
+as in PyTorch. Everywhere `dx` is the gradient of the loss with respect to `x`.
 
-    dh_t = dout_t + W_hh^T dz_{t+1}              dz_t, dc_{t-1} from dh_t and dc_t: see kernels.py
-    dW_ih = sum_t dz_t x_t^T      dW_hh = sum_t dz_t h_{t-1}^T      db = sum_t dz_t      dx_t = W_ih^T dz_t
-
-Two products need no loop: W_ih x_t of all steps is one GEMM before it, and each sum over t one GEMM after it. The ones
-in the loop, of a few rows with a big matrix, are in recurrence.py.
+The W_ih x_t of all time steps are one matrix product before the loop, because they wait for nothing; so are the
+weight gradients after it. Only W_hh h_{t-1} has to wait for the step before.
 """
 
-from minilstm.device import array_module
-from minilstm.gpu.lstm_kernels import gates_backward, gates_forward
-from minilstm.gpu.recurrence import by_columns, computed, row_product
+import numpy as np
+
+from minilstm.types import Array, Cache, Grads, Params, State
 
 
-def lstm_forward(inputs, state, params, forget_bias=0.0):
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), written with tanh, so that no exp overflows."""
+    return 0.5 * np.tanh(0.5 * z) + 0.5
+
+
+def split_gates(gates: Array) -> tuple[Array, Array, Array, Array]:
+    """Views of the four gates: (B, 4H) -> i, f, g, o, each (B, H)."""
+    H = gates.shape[1] // 4
+    return gates[:, :H], gates[:, H : 2 * H], gates[:, 2 * H : 3 * H], gates[:, 3 * H :]
+
+
+def lstm_step_forward(
+    x_ih: Array, h_prev: Array, c_prev: Array, W_hh: Array, forget_bias: float = 0.0
+) -> tuple[Array, Array, Cache]:
+    """One time step; x_ih (B, 4H) is W_ih x_t + b, h_prev and c_prev (B, H) are the state before the step."""
+    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); faster than h_prev @ W_hh.T: BLAS packs the big W_hh once, in order
+    z_i, z_f, z_g, z_o = split_gates(z)
+    i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)  # (2) each (B, H)
+    g = np.tanh(z_g)  # (3)
+    c = f * c_prev + i * g  # (4)
+    tanh_c = np.tanh(c)
+    h = o * tanh_c  # (5)
+    return h, c, (i, f, g, o, c_prev, tanh_c)
+
+
+def lstm_step_backward(dh: Array, dc: Array, W_hh: Array, cache: Cache, dz: Array) -> tuple[Array, Array]:
+    """The same step backward: gradients of h_t and c_t, each (B, H), to dz_t, written into dz (B, 4H), dh_prev, dc_prev."""
+    i, f, g, o, c_prev, tanh_c = cache
+    do = dh * tanh_c  # (5)
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2; c_t also reaches the loss by way of c_{t+1}
+    di, df, dg = dc * g, dc * c_prev, dc * i  # (4)
+    dc_prev = dc * f  # (4)
+    dz_i, dz_f, dz_g, dz_o = split_gates(dz)
+    dz_g[...] = dg * (1 - g * g)  # (3)
+    dz_i[...] = di * i * (1 - i)  # (2) sigmoid' = sigmoid (1 - sigmoid)
+    dz_f[...] = df * f * (1 - f)  # (2)
+    dz_o[...] = do * o * (1 - o)  # (2)
+    dh_prev = (W_hh.T @ dz.T).T  # (1)
+    return dh_prev, dc_prev
+
+
+def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float = 0.0) -> tuple[Array, State, Cache]:
     """Run one layer over a window.
 
     Parameters
@@ -27,7 +68,7 @@ def lstm_forward(inputs, state, params, forget_bias=0.0):
     state : tuple of array (B, H)
         h_{-1} and c_{-1}, the hidden and cell state before the window.
     params : dict
-        "weight_ih" (4H, D), "weight_hh" (4H, H), "bias" (4H,); gate order i, f, g, o.
+        "weight_ih" (4H, D), "weight_hh" (4H, H), "bias" (4H,).
     forget_bias : float
         Added to the forget gate's pre-activation.
 
@@ -42,31 +83,26 @@ def lstm_forward(inputs, state, params, forget_bias=0.0):
 
     Examples
     --------
-    >>> import numpy as np
     >>> params = {"weight_ih": np.ones((8, 3)), "weight_hh": np.ones((8, 2)), "bias": np.zeros(8)}
-    >>> outputs, (hidden, cell), cache = lstm_forward(np.ones((5, 4, 3)), (np.zeros((4, 2)), np.zeros((4, 2))), params)
-    >>> outputs.shape, hidden.shape
+    >>> outputs, (h, c), cache = lstm_forward(np.ones((5, 4, 3)), (np.zeros((4, 2)), np.zeros((4, 2))), params)
+    >>> outputs.shape, h.shape
     ((5, 4, 2), (4, 2))
     """
-    xp = array_module(inputs)
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    hidden = xp.empty((T + 1, B, H), dtype=inputs.dtype)  # hidden[t + 1] is h_t; hidden[0] the state we start from
-    cell = xp.empty((T + 1, B, H), dtype=inputs.dtype)
-    tanh_cell = xp.empty((T, B, H), dtype=inputs.dtype)
-    hidden[0], cell[0] = state
-
-    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): in place i, f, g, o
-    gates += params["bias"]
-    gates = gates.reshape(T, B, 4 * H)
+    hs = np.empty_like(inputs, shape=(T + 1, B, H))  # hs[t] is h_{t-1}: the state that step t starts from
+    hs[0], c = state
+    x_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (T B, 4H), all steps at once
+    x_ih = x_ih.reshape(T, B, 4 * H)
+    steps = []
     for t in range(T):
-        recurrent = row_product(hidden[t], params["weight_hh"].T)  # (B, 4H)
-        gates_forward(gates[t], recurrent, cell[t], cell[t + 1], tanh_cell[t], hidden[t + 1], forget_bias)
+        hs[t + 1], c, step = lstm_step_forward(x_ih[t], hs[t], c, params["weight_hh"], forget_bias)
+        steps.append(step)
+    # copies, so that nothing done to the outputs can reach the cache
+    return hs[1:].copy(), (hs[T].copy(), c.copy()), (inputs, params, hs, steps)
 
-    return hidden[1:], (hidden[T], cell[T]), (inputs, params, gates, hidden, cell, tanh_cell)
 
-
-def lstm_backward(doutputs, dstate, cache):
+def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[Array, State, Grads]:
     """Backpropagation through time over the window.
 
     Parameters
@@ -86,26 +122,19 @@ def lstm_backward(doutputs, dstate, cache):
     grads : dict
         "weight_ih", "weight_hh", "bias", shaped as the parameters.
     """
-    inputs, params, gates, hidden, cell, tanh_cell = cache
-    xp = array_module(inputs)
+    inputs, params, hs, steps = cache
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    dgates = xp.empty((T, B, 4 * H), dtype=inputs.dtype)  # dgates[t] is dz_t
-    if dstate is None:
-        nothing = xp.zeros((B, H), dtype=inputs.dtype)
-        dstate = nothing, nothing
-    dh_next, dcell = dstate
-    weight_hh = by_columns(params["weight_hh"])
-
+    dz = np.empty_like(inputs, shape=(T, B, 4 * H))
+    dh_next, dc_next = dstate or (np.zeros_like(hs[0]), np.zeros_like(hs[0]))
     for t in reversed(range(T)):
-        dcell = gates_backward(doutputs[t], dh_next, dcell, gates[t], cell[t], tanh_cell[t], dgates[t])
-        dh_next = row_product(dgates[t], weight_hh)  # (B, H)
-    dgates = dgates.reshape(T * B, 4 * H)
+        dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1
+        dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], steps[t], dz[t])
+    dz = dz.reshape(T * B, 4 * H)
     grads = {
-        "weight_ih": dgates.T @ inputs.reshape(T * B, D),
-        "weight_hh": dgates.T @ hidden[:-1].reshape(T * B, H),
-        "bias": dgates.sum(axis=0),
+        "weight_ih": dz.T @ inputs.reshape(T * B, D),
+        "weight_hh": dz.T @ hs[:-1].reshape(T * B, H),
+        "bias": dz.sum(axis=0),
     }
-    dinputs = (dgates @ params["weight_ih"]).reshape(T, B, D)
-
-    return dinputs, (computed(dh_next), dcell), grads
+    dinputs = (dz @ params["weight_ih"]).reshape(T, B, D)
+    return dinputs, (dh_next, dc_next), grads

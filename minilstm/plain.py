@@ -1,0 +1,27 @@
+"""The plain set of functions, ``--kernels plain``: the layers and the optimizer as NumPy's interface says them.
+
+It runs on NumPy's arrays and on CuPy's, and is the reference for the other set, gpu/fused.py, which has the same names.
+"""
+
+from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_masks
+from minilstm.layers.embedding import embedding_backward, embedding_forward
+from minilstm.layers.linear import linear_backward, linear_forward
+from minilstm.layers.lstm import lstm_backward, lstm_forward
+from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minilstm.optim import clip_by_global_norm, sgd
+
+__all__ = [
+    "clip_by_global_norm",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_masks",
+    "embedding_backward",
+    "embedding_forward",
+    "linear_backward",
+    "linear_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "sgd",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+]

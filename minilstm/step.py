@@ -1,0 +1,186 @@
+"""One training step: forward, backward, clip, update; and the state that it moves on.
+
+Zaremba et al., arXiv 1409.2329, section 4.1. The LSTM's state is carried from window to window; gradients stop at a
+window's edge (truncated backpropagation through time).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from minilstm import plain
+from minilstm.config import Config
+from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale, take_or_skip
+from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.optim import adam, zero_moments
+from minilstm.text.corpus import fingerprint
+from minilstm.types import Array, ArrayModule, Kernels, Params, State
+
+Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
+
+
+@dataclass
+class Progress:
+    """How far a run has come; the training loop counts here.
+
+    Attributes
+    ----------
+    epoch, window : int
+        The next window to train on, counted from 0. `window` may be one past the last: the epoch's evaluation is due.
+    step : int
+        Windows trained on so far, over all epochs.
+    loss : float
+        Sum of the losses of this epoch's windows.
+    norms : list of float
+        Gradient norms since the last report.
+    metric_rows : int
+        Rows of metrics.csv that are older than this.
+    """
+
+    epoch: int
+    window: int
+    step: int
+    loss: float
+    norms: list[float]
+    metric_rows: int
+
+
+class TrainState(NamedTuple):
+    """All that training changes, and the config that it needs; a checkpoint is this state in a file.
+
+    Attributes
+    ----------
+    config : Config
+    vocabulary : str
+        Fingerprint of the vocabulary.
+    params : dict of array
+    moments : dict
+        Adam's name -> (m, v); empty for SGD.
+    carried : list of (h, c)
+        The LSTM layers' state, each (B, H), carried from window to window.
+    loss_scale : array (2,) or None
+        For half precision, see mixed_precision.py.
+    progress : Progress
+    """
+
+    config: Config
+    vocabulary: str
+    params: Params
+    moments: dict[str, tuple[Array, Array]]
+    carried: list[State]
+    loss_scale: Array | None
+    progress: Progress
+
+
+def init_train_state(config: Config, vocabulary: Sequence[str], xp: ArrayModule = np) -> TrainState:
+    """A run before its first step: fresh weights, zero state.
+
+    Examples
+    --------
+    >>> state = init_train_state(Config(hidden_size=8), ["<eos>", "a", "b"])
+    >>> state.params["encoder.weight"].shape
+    (3, 8)
+    """
+    params = init_params(config, len(vocabulary), xp)
+    like = params["decoder.bias"]
+    return TrainState(
+        config,
+        fingerprint(vocabulary),
+        params,
+        zero_moments(params) if config.optimizer == "adam" else {},
+        zero_state(config, config.batch_size, like),
+        init_loss_scale(like) if config.dtype == "float16" else None,
+        Progress(epoch=0, window=0, step=0, loss=0.0, norms=[], metric_rows=0),
+    )
+
+
+def train_step(
+    state: TrainState, inputs: Array, targets: Array, learning_rate: float, kernels: Kernels = plain
+) -> tuple[Array, Array]:
+    """One window of truncated BPTT: forward, backward, clip, update.
+
+    Parameters
+    ----------
+    state : TrainState
+        Moves on, in place.
+    inputs, targets : int array (T, B)
+    learning_rate : float
+    kernels : module
+        minilstm.plain or minilstm.gpu.fused.
+
+    Returns
+    -------
+    loss, norm : array ()
+        Loss of the window in nats, and the global norm of its gradients before clipping; on the device.
+
+    Examples
+    --------
+    >>> state = init_train_state(Config(hidden_size=8, batch_size=1), ["<eos>", "a", "b"])
+    >>> ids = np.array([[0, 1, 2, 1, 2, 0, 1]]).T
+    >>> losses = [float(train_step(state, ids[:-1], ids[1:], 1.0)[0]) for _ in range(50)]
+    >>> losses[-1] < losses[0] / 2
+    True
+    """
+    masks = next_masks(state, inputs, kernels)
+    return apply_step(state, inputs, targets, masks, learning_rate, state.progress.step, kernels)
+
+
+def next_masks(state: TrainState, inputs: Array, kernels: Kernels) -> Array | None:
+    """Draw the dropout masks of the next step, and count it."""
+    masks = draw_masks(state.config, state.progress.step, inputs, kernels)
+    state.progress.window += 1
+    state.progress.step += 1
+    return masks
+
+
+def apply_step(
+    state: TrainState,
+    inputs: Array,
+    targets: Array,
+    masks: Array | None,
+    learning_rate: float | Array,
+    step: int | Array,
+    kernels: Kernels,
+) -> tuple[Array, Array]:
+    """All that a training step does on the device, in place; `step` is 1 for the first."""
+    config, _, params, moments, carried, loss_scale, _ = state
+    if loss_scale is None:
+        loss, grads, new_carried = loss_and_gradients(params, config, inputs, targets, carried, masks, kernels=kernels)
+    else:
+        changing = params | {
+            f"{n}.{part}": x for n, pair in moments.items() for part, x in zip("mv", pair, strict=True)
+        }
+        before = {name: array.copy() for name, array in changing.items()}
+        loss, grads, new_carried = half_loss_and_gradients(
+            params, config, inputs, targets, carried, masks, loss_scale, kernels
+        )
+    grads, norm = kernels.clip_by_global_norm(grads, config.max_grad_norm)
+    if config.optimizer == "adam":
+        adam(params, grads, learning_rate, moments, step)
+    else:
+        kernels.sgd(params, grads, learning_rate)
+    if loss_scale is not None:
+        take_or_skip(changing, before, norm, loss_scale)
+    for (h, c), (new_h, new_c) in zip(carried, new_carried, strict=True):
+        h[...], c[...] = new_h, new_c
+    return loss, norm
+
+
+def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
+    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set as one CUDA graph."""
+    if kernels is plain:
+        return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
+    from minilstm.gpu.graph import graphed_callable
+
+    def on_device(inputs: Array, targets: Array, masks: Array | None, learning_rate: Array, step: Array) -> tuple:
+        return apply_step(state, inputs, targets, masks, learning_rate, step, kernels)
+
+    graphed = graphed_callable(on_device, like=state.params["decoder.bias"])
+
+    def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
+        masks = next_masks(state, inputs, kernels)
+        return graphed(inputs, targets, masks, learning_rate, state.progress.step)
+
+    return compiled

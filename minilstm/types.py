@@ -1,0 +1,17 @@
+"""The types that signatures speak of, in one place.
+
+An array is NumPy's, or CuPy's, which has the same interface; its shape and dtype stand in the docstring.
+"""
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+ArrayModule: TypeAlias = ModuleType  # numpy or cupy
+Kernels: TypeAlias = ModuleType  # minilstm.plain or minilstm.gpu.fused: two sets of the same functions
+Params: TypeAlias = dict[str, Array]  # name -> array
+Grads: TypeAlias = dict[str, Any]  # name -> array of the parameter's shape, or SparseGradient for an embedding
+State: TypeAlias = tuple[Array, Array]  # h and c of one LSTM layer, each (B, H)
+Cache: TypeAlias = Any  # what a forward function hands to its backward function, and to nothing else
