@@ -1,6 +1,15 @@
 import random
+import signal
 
 import pytest
+
+
+@pytest.fixture
+def hangup_heard():
+    """SIGHUP as a terminal leaves it: under nohup it would be ignored, here and in every process a test starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(train, tmp_path)
     assert 0 < steps_saved(tmp_path / "run") < 12 * 99
 
 
+@pytest.mark.usefixtures("hangup_heard")
 def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
     with stop_signals() as stopped:
         for _ in range(2):  # both the kernel and the shell may send it
@@ -117,6 +118,7 @@ def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("hangup_heard")
 def test_a_hangup_stops_the_run_which_is_saved(train, tmp_path):
     process = start(train)
     wait_for_epochs(tmp_path / "run")
