@@ -1,69 +1,85 @@
-"""The command line, thin: it parses and calls. Each command imports what it needs, so that --help comes at once."""
+"""The command line, thin: it parses and calls, and alone prints. A command imports what it needs when it runs."""
 
 import errno
 import io
 import os
 import sys
 import warnings
+from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from minilstm.arguments import parse, with_flags
 from minilstm.config import Config
+from minilstm.device import keep_freed_memory, select_device
 from minilstm.errors import UserError, escape_control_chars, one_line
-from minilstm.runs.signals import silence
+from minilstm.model import select_kernels
+from minilstm.step import TrainState
+from minilstm.text.corpus import EOS, UNK, Corpus
+from minilstm.types import ArrayModule, Kernels
 
 
-def config_overrides(args):
-    """The hyperparameters that were typed."""
+def config_overrides(args: Namespace) -> dict[str, Any]:
+    """The hyperparameters that were given as flags."""
     return {f.name: getattr(args, f.name) for f in fields(Config) if hasattr(args, f.name)}
 
 
-def run_train(args):
-    from minilstm.device import select_device
+def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
+    """What --device and --kernels ask for, and a line about it."""
+    keep_freed_memory()
+    xp, note = select_device(args.device)
+    return xp, select_kernels(args.kernels, xp), note
+
+
+def run_train(args: Namespace) -> int:
     from minilstm.runs.session import new_run, resume_run
 
     if args.resume and (args.out is None or args.overwrite):
-        raise UserError("--resume needs --out DIR, the run to go on with, and does not go with --overwrite")
-    xp, note = select_device(args.device)
+        raise UserError("--resume needs --out DIR, the run to continue, and cannot be combined with --overwrite")
+    xp, kernels, note = select_backend(args)
     if args.resume:
-        begin = resume_run(config_overrides(args), args.data, args.out, xp)
+        session = resume_run(config_overrides(args), args.data, args.out, xp)
     else:
-        begin = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
-    with begin as (run, checkpoint, corpus, floor):
+        session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
+    with session as (run, state, corpus, floor):
         print(note)
-        return train_and_tell(args, run, checkpoint, corpus, floor, xp)
+        return train_and_print(args, run, state, corpus, floor, kernels)
 
 
-def train_and_tell(args, run, checkpoint, corpus, floor, xp):
-    """Train, and say what is trained, where it is and what can be done next."""
-    from minilstm.train import reached, train
+def train_and_print(
+    args: Namespace, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
+) -> int:
+    """Train, and print what is trained, where it is and what can be done next."""
+    from minilstm.runs.recorder import train_and_record
+    from minilstm.train import reached
 
-    config, progress = checkpoint.config, checkpoint.progress
+    config, progress = state.config, state.progress
     tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
     print(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words")
-    print(f"Model: {config.model}, {sum(param.size for param in checkpoint.params.values()):,} parameters, into {run}")
+    print(f"Model: {config.model}, {sum(param.size for param in state.params.values()):,} parameters, into {run}")
+    if config.precision == "tf32" and args.device == "cpu":
+        print("minilstm: --precision tf32 is for GPUs; these matrix products are in full precision", file=sys.stderr)
     if floor:
         print(f"Floor: {floor:.3f}, the test perplexity of the grammar that wrote the text")
     if progress.epoch == config.max_max_epoch:
-        print(f"All {progress.epoch} epochs are done; --max-max-epoch with a larger number would go on")
+        print(f"All {progress.epoch} epochs are done; to continue, raise --max-max-epoch")
     elif args.resume:
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
-        if reached(progress, args.max_steps):
+        if reached(state, args.max_steps):
             print(f"--max-steps {args.max_steps} counts the steps of the whole run: there is nothing left to do")
     try:
-        test_perplexity = train(run, checkpoint, corpus, xp, args.max_steps, args.checkpoint_every)
-    except OSError:  # nobody reads standard output any more
-        complain(
-            f"the output is closed: stopped after {progress.step} steps; saved. To go on: {how_to_go_on(run)}", None
-        )
+        test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
+    except OSError:  # standard output is closed or full
+        print_error(f"the output is closed: stopped after {progress.step} steps; saved. {how_to_resume(run)}")
         raise
     if test_perplexity is None:
         epoch = min(progress.epoch + 1, config.max_max_epoch)  # the test may be all that was left
-        print(f"Stopped in epoch {epoch} after {progress.step} steps; saved. To go on:")
-        print(f"  {how_to_go_on(run)}")
-        return 0 if reached(progress, args.max_steps) else 130
+        print(f"Stopped in epoch {epoch} after {progress.step} steps; saved. {how_to_resume(run)}")
+        return 0 if reached(state, args.max_steps) else 130
     if floor:
         print(f"That is {test_perplexity / floor - 1:.1%} above the floor.")
     print(f"Curve: {run / 'curve.png'}")
@@ -71,25 +87,27 @@ def train_and_tell(args, run, checkpoint, corpus, floor, xp):
     print("Next:")
     print(f"  minilstm generate {quote(str(run))}")
     print(f"  minilstm evaluate {quote(str(run))} --split valid")
-    print(f"  {how_to_go_on(run)} --max-max-epoch {config.max_max_epoch + 2}")
+    print(f"  {resume_command(run)} --max-max-epoch {config.max_max_epoch + 2}")
     return 0
 
 
-def how_to_go_on(run):
-    """The command that resumes a run."""
+def resume_command(run: Path) -> str:
     return f"minilstm train --resume --out {quote(str(run))}"
 
 
-def run_evaluate(args):
-    from minilstm.device import select_device
+def how_to_resume(run: Path) -> str:
+    return f"To continue: {resume_command(run)}"
+
+
+def run_evaluate(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate
     from minilstm.runs.session import open_corpus, open_run
 
-    xp, note = select_device(args.device)
-    checkpoint, _, description = open_run(args.run, xp)
-    corpus = open_corpus(checkpoint, args.run, args.data or description["data"])
-    config, ids = checkpoint.config, corpus.splits[args.split]
-    perplexity = evaluate(checkpoint.params, config, args.split, ids, xp)
+    xp, kernels, note = select_backend(args)
+    state, _, description = open_run(args.run, xp)
+    corpus = open_corpus(state, args.run, args.data or description["data"])
+    config, ids = state.config, corpus.splits[args.split]
+    perplexity = evaluate(state.params, config, args.split, ids, kernels, show_progress=sys.stderr.isatty())
     print(note, file=sys.stderr)  # not before: an error is one line
     print(f"{args.split.capitalize()} Perplexity: {perplexity:.3f}")
     predicted = count_predictions(config, args.split, ids)
@@ -100,34 +118,33 @@ def run_evaluate(args):
     )
 
 
-def run_generate(args):
-    from minilstm.device import select_device
+def run_generate(args: Namespace) -> None:
     from minilstm.generate import encode_prompt, generate
     from minilstm.runs.session import open_run
-    from minilstm.text.corpus import EOS
 
-    xp, _ = select_device(args.device)
-    checkpoint, vocabulary, _ = open_run(args.run, xp)
-    prompt = encode_prompt(args.prompt, vocabulary)
-    words = generate(
-        checkpoint.params, checkpoint.config, vocabulary, prompt, args.words, args.temperature, args.seed, xp
-    )
+    xp, kernels, _ = select_backend(args)
+    state, vocabulary, _ = open_run(args.run, xp)
+    prompt, unknown = encode_prompt(args.prompt, vocabulary)
+    words = generate(state.params, state.config, vocabulary, prompt, args.words, args.temperature, args.seed, kernels)
+    if unknown:
+        print(f"minilstm: the model reads {', '.join(map(repr, unknown))} as {UNK}", file=sys.stderr)
     line_start = not prompt
     print(*args.prompt.split(), end="")
     for word in words:
-        print("\n" if word == EOS else escape_control_chars(word if line_start else f" {word}"), end="", flush=True)
+        text = "\n" if word == EOS else escape_control_chars(word if line_start else f" {word}")
+        print(text, end="", flush=True)
         line_start = word == EOS
     print()
 
 
-def run_plot(args):
+def run_plot(args: Namespace) -> None:
     from minilstm.runs.plot import plot_runs
 
     plot_runs(args.runs, args.output)
     print(f"Curve: {args.output}")
 
 
-def run_download(args):
+def run_download(args: Namespace) -> None:
     from minilstm.text.download import download_ptb
 
     source = download_ptb(args.out)
@@ -135,19 +152,16 @@ def run_download(args):
     print(f"The text is licensed for research. Next: minilstm train --model small --data {quote(args.out)}")
 
 
-def run_gradcheck(args):
-    from minilstm.device import select_device
+def run_gradcheck(args: Namespace) -> int:
     from minilstm.gradcheck_cases import BOUND, check_layers
 
-    xp, note = select_device(args.device)
+    xp, kernels, note = select_backend(args)
     print(note)
     print(f"{'layer':16}{'parameter':20}{'checked':>16}{'max relative error':>22}")
     worst = 0.0
-    for layer, result in check_layers(xp, seed=args.seed):
-        verdict = "" if result.error <= BOUND else "   WRONG"
-        print(
-            f"{layer:16}{result.name:20}{f'{result.checked} {result.by}':>16}{result.error:>22.1e}{verdict}", flush=True
-        )
+    for layer, result in check_layers(xp, kernels, seed=args.seed):
+        checked, verdict = f"{result.checked} {result.by}", "" if result.error <= BOUND else "   WRONG"
+        print(f"{layer:16}{result.name:20}{checked:>16}{result.error:>22.1e}{verdict}", flush=True)
         worst = max(worst, result.error)
     print(f"{'all gradients agree' if worst <= BOUND else 'GRADIENTS ARE WRONG'}: worst {worst:.1e}, bound {BOUND:.0e}")
     return 0 if worst <= BOUND else 1
@@ -163,50 +177,57 @@ COMMANDS = {
 }
 
 
-def open_streams():
-    """Let printing work wherever we are: output that was closed goes nowhere, what it cannot encode is written out."""
+def open_streams() -> None:
+    """Make printing safe: output that was closed goes nowhere, and what cannot be encoded is escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, as long as the process lives
-        if isinstance(getattr(sys, name), io.TextIOWrapper):
-            getattr(sys, name).reconfigure(errors="backslashreplace")
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
-def complain(text, status):
-    """Print one line on standard error, if there is still somebody to read it; returns the exit status."""
+def print_error(text: str) -> None:
+    """Print one line on standard error, unless that is closed."""
     with suppress(OSError):
         print(f"minilstm: {one_line(text)}", file=sys.stderr)
-    return status
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns
     -------
     int
-        The exit status: 2 for a user's mistake, 130 for Ctrl-C, 141 if nobody reads our output any more.
+        The exit status: 2 for a user's mistake, 130 for Ctrl-C, 141 if the output is no longer read.
     """
+    from minilstm.runs.signals import discard_output
+
     open_streams()
     try:
         try:
             args = parse(argv)
-            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # what overflows, we say ourselves
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # overflows are reported as errors
                 status = COMMANDS[args.command](args) or 0
-        except SystemExit as stop:  # argparse: --help, or a complaint
-            status = stop.code
-        sys.stdout.flush()  # here, where a failure can still be told
+        except SystemExit as stop:  # argparse: --help, or an error
+            status = stop.code if isinstance(stop.code, int) else 2
+        sys.stdout.flush()  # here, where a failure can still be reported
         return status
     except UserError as error:
-        return complain(f"error: {with_flags(str(error))}", 2)
+        print_error(f"error: {with_flags(str(error))}")
+        return 2
     except MemoryError as error:
-        return complain(f"error: out of memory ({error}); make the model or its batches smaller", 2)
+        print_error(f"error: out of memory ({error}); make the model or its batches smaller")
+        return 2
     except KeyboardInterrupt:
-        return complain("interrupted", 130)
+        print_error("interrupted")
+        return 130
     except OSError as error:  # what lies outside the program, never a bug of ours
         if error.filename is not None:
-            return complain(f"error: cannot use {error.filename}: {error.strerror}", 2)
-        silence()
+            print_error(f"error: cannot use {error.filename}: {error.strerror}")
+            return 2
+        discard_output()
         if error.errno in (errno.EPIPE, errno.EIO):  # head has seen enough, or the terminal was closed
             return 141
-        return complain(f"error: cannot print: {error.strerror}; make room, or send the output elsewhere", 2)
+        print_error(f"error: cannot print: {error.strerror}; make room, or send the output elsewhere")
+        return 2

@@ -44,7 +44,7 @@ def lstm_step_forward(
 
 
 def lstm_step_backward(dh: Array, dc: Array, W_hh: Array, cache: Cache, dz: Array) -> tuple[Array, Array]:
-    """The same step backward: gradients of h_t and c_t, each (B, H), to dz_t, written into dz (B, 4H), dh_prev, dc_prev."""
+    """The same step backward: from dh and dc, each (B, H), to dh_prev and dc_prev; dz (B, 4H) receives dz_t."""
     i, f, g, o, c_prev, tanh_c = cache
     do = dh * tanh_c  # (5)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2; c_t also reaches the loss by way of c_{t+1}

@@ -1,20 +1,25 @@
-"""One file that holds a run: parameters any framework can read, and what an exact resume needs.
+"""One file that holds a train state: parameters any framework can read, and what an exact resume needs.
 
 Tensors have the names and shapes of PyTorch's word-language-model example. That model adds a second bias to the
 gates, bias_hh; ours has one, so the file's bias_hh is zero, or forget_bias in the forget gate's place. Adam's moments,
-where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata, and with it the sha256 of the
-whole file, so that a byte that changes on the disk or on the way is noticed.
+where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata, with a checksum of the file:
+
+    sha256(the whole file, with 64 zeros where the digest goes)
+
+so that a byte that changes on the disk or on the way is noticed. It reveals damage, not forgery.
 
 The file is written in one piece: a kill at any moment leaves the old checkpoint or the new one. Its format is
 safetensors; loading executes nothing.
 """
 
 import base64
+import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -23,68 +28,41 @@ import safetensors.numpy
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.files import atomic_write, parse_json, read_bytes
+from minilstm.files import StrPath, atomic_write, parse_json, read_bytes
+from minilstm.mixed_precision import INITIAL_LOSS_SCALE
 from minilstm.model import param_shapes, weights_dtype
-from minilstm.runs.checksum import BLANK, digest_of, seal
+from minilstm.step import Progress, TrainState
+from minilstm.types import Array, ArrayModule
 
-FORMAT = "minilstm 2"
-LARGEST = 2**34  # bytes of a file that is read: a billion float32 parameters with Adam's moments
-MOST_STATE = 50_000_000  # bytes of the carried state as text; safetensors reads headers of up to 100 MB
-# what the parts of a file that is not as we wrote it may raise
+FORMAT, EARLIER_FORMAT = "minilstm 3", "minilstm 2"
+MAX_FILE_BYTES = 2**34  # a billion float32 parameters with Adam's moments
+MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text; safetensors reads headers of up to 100 MB
+BLANK = b"0" * 64
+# what the parts of a file that was not written by this program may raise
 DAMAGE = KeyError, TypeError, ValueError, AttributeError, RecursionError, safetensors.SafetensorError
 
 
-@dataclass
-class Progress:
-    """How far a run has come; the training loop counts here.
+def digest_of(contents: bytes, written: bytes) -> bytes:
+    """The digest of a file's contents in which `written` stands where BLANK was: 64 bytes of hexadecimal digits."""
+    data = 8 + int.from_bytes(contents[:8], "little")  # safetensors: the header's length, the header, the data
+    digest = hashlib.sha256(contents[:data].replace(written, BLANK, 1))
+    digest.update(memoryview(contents)[data:])
+    return digest.hexdigest().encode()
 
-    Attributes
-    ----------
-    epoch, window : int
-        The next window to train on, counted from 0. `window` may be one past the last: the epoch's evaluation is due.
-    step : int
-        Windows trained on so far, over all epochs.
-    cost : float
-        Sum of the costs of this epoch's windows.
-    norms : list of float
-        Gradient norms since the last report.
-    metric_rows : int
-        Rows of metrics.csv that are older than this.
+
+def add_checksum(contents: bytes) -> bytes:
+    """Put the digest of a file's contents into its first BLANK.
+
+    Examples
+    --------
+    >>> contents = add_checksum((66).to_bytes(8, "little") + b'"' + BLANK + b'"')
+    >>> digest_of(contents, contents[9:73]) == contents[9:73]
+    True
     """
-
-    epoch: int
-    window: int
-    step: int
-    cost: float
-    norms: list
-    metric_rows: int
+    return contents.replace(BLANK, digest_of(contents, BLANK), 1)
 
 
-class Checkpoint(NamedTuple):
-    """What a file holds, on the host.
-
-    Attributes
-    ----------
-    config : Config
-    vocabulary : str
-        Fingerprint of the vocabulary.
-    params : dict of array
-    moments : dict
-        Adam's name -> (m, v); empty for SGD.
-    state : list of (h, c)
-        The carried state, each (B, H).
-    progress : Progress
-    """
-
-    config: Config
-    vocabulary: str
-    params: dict
-    moments: dict
-    state: list
-    progress: Progress
-
-
-def bias_hh(config):
+def bias_hh(config: Config) -> Array:
     """PyTorch's second bias, (4H,): zeros, and forget_bias for the forget gate (the second of i, f, g, o)."""
     H = config.hidden_size
     bias = np.zeros(4 * H, dtype=weights_dtype(config))
@@ -92,71 +70,58 @@ def bias_hh(config):
     return bias
 
 
-def pack_checkpoint(checkpoint):
+def pack_checkpoint(state: TrainState) -> bytes:
     """The bytes of a checkpoint's file.
 
     Raises
     ------
     UserError
-        If something in it is not finite, or the carried state is too big.
+        If something in it is not finite, or the carried state is too large.
     """
-    config, vocabulary, params, moments, state, progress = checkpoint
-    tensors = {name: to_host(param) for name, param in params.items()}
+    config, progress = state.config, state.progress
+    tensors = {name: to_host(param) for name, param in state.params.items()}
     tensors |= {f"rnn.bias_hh_l{k}": bias_hh(config) for k in range(config.num_layers)}
-    for name, (m, v) in moments.items():
+    for name, (m, v) in state.moments.items():
         tensors |= {f"adam.m.{name}": to_host(m), f"adam.v.{name}": to_host(v)}
-    carried = {f"{part}{k}": to_host(x) for k, layer in enumerate(state) for part, x in zip("hc", layer, strict=True)}
+    carried = {f"{part}{k}": to_host(x) for k, hc in enumerate(state.carried) for part, x in zip("hc", hc, strict=True)}
     for name, values in (tensors | carried).items():
         if not np.isfinite(values).all():
             raise UserError(
-                f"diverged: after step {progress.step} {name} is not finite; lower --learning-rate, --max-grad-norm, "
-                "--init-scale or --forget-bias (the last good checkpoint is kept)"
+                f"diverged: after step {progress.step} {name} is not finite; lower learning_rate, max_grad_norm, "
+                "init_scale or forget_bias (the last good checkpoint is kept)"
             )
     metadata = {
         "sha256": BLANK.decode(),
         "format": FORMAT,
         "config": asdict(config),
-        "vocabulary": vocabulary,
+        "vocabulary": state.vocabulary,
         "progress": asdict(progress),
-        "state": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
+        "loss_scale": None if state.loss_scale is None else to_host(state.loss_scale).tolist(),
+        "carried": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
     }
-    if len(metadata["state"]) > MOST_STATE:
-        raise UserError(f"the carried state is over {MOST_STATE:,} bytes; lower --batch-size or --hidden-size")
-    return seal(safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
+    if len(metadata["carried"]) > MAX_CARRIED_BYTES:
+        raise UserError(f"the carried state is over {MAX_CARRIED_BYTES:,} bytes; lower batch_size or hidden_size")
+    return add_checksum(safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
 
 
-def save_checkpoint(path, checkpoint):
-    """Write a checkpoint in one piece.
-
-    Parameters
-    ----------
-    path : Path
-    checkpoint : Checkpoint
-        Its arrays may be on any device.
+def save_checkpoint(path: Path, state: TrainState) -> None:
+    """Write a train state, whose arrays may be on any device, in one piece.
 
     Raises
     ------
     UserError
         If the run has diverged, the disk is full or the directory cannot be written; the old file is still there then.
     """
-    atomic_write(path, pack_checkpoint(checkpoint))
+    atomic_write(path, pack_checkpoint(state))
 
 
-def contiguous(tensors):
+def contiguous(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """The same arrays in C order: safetensors writes memory as it lies."""
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
-def load_checkpoint(path):
-    """Read a checkpoint and check that it is whole: every byte is as it was written.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    Checkpoint
+def load_checkpoint(path: StrPath) -> TrainState:
+    """Read a checkpoint and check that every byte is as it was written; its arrays are NumPy's.
 
     Raises
     ------
@@ -165,7 +130,7 @@ def load_checkpoint(path):
     """
     path = Path(path)
     try:
-        contents = read_bytes(path, LARGEST)
+        contents = read_bytes(path, MAX_FILE_BYTES)
         tensors = safetensors.numpy.load(contents)  # refuses what does not fill the file exactly
         header = parse_json(contents[8 : 8 + int.from_bytes(contents[:8], "little")].decode(), 10_000)
         metadata = parse_json(header.get("__metadata__", {}).get("minilstm", "{}"))
@@ -175,45 +140,54 @@ def load_checkpoint(path):
         raise UserError(
             f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy"
         ) from None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise UserError(f"{path} was not written by this version of minilstm; only its own checkpoints can be used")
+    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
+        raise UserError(f"{path} was not written by this version of minilstm; train the model again")
     try:
         return unpack_checkpoint(contents, tensors, metadata)
     except DAMAGE as error:
         raise UserError(f"{path} is damaged ({error}); use another copy") from None
 
 
-def unpack_checkpoint(contents, tensors, metadata):
-    """A checkpoint from its file's bytes, tensors and metadata; one of `DAMAGE` if they do not belong together."""
+def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict[str, Any]) -> TrainState:
+    """A train state from its file's bytes, tensors and metadata; one of `DAMAGE` if they do not belong together."""
     written = metadata["sha256"].encode()
     if digest_of(contents, written) != written:
         raise ValueError("its bytes are not those that were written, as their sha256 shows")
     config = Config(**metadata["config"])
-    progress = Progress(**metadata["progress"])
-    require_possible(progress)
+    counts = dict(metadata["progress"])
+    carried_text, scale = metadata.get("carried"), metadata.get("loss_scale")
+    if metadata["format"] == EARLIER_FORMAT:  # which had other names, and no loss scale of its own
+        counts["loss"], carried_text = counts.pop("cost"), metadata["state"]
+        scale = [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
+    progress = Progress(**counts)
+    require_possible(progress, scale, config)
     shapes = param_shapes(config, len(tensors["decoder.bias"]))
     dtype = np.dtype(weights_dtype(config))
     expected = {name: (shape, dtype) for name, shape in shapes.items()}
     expected |= {f"rnn.bias_hh_l{k}": ((4 * config.hidden_size,), dtype) for k in range(config.num_layers)}
     if config.optimizer == "adam":
-        wide = np.promote_types(dtype, np.float32)
-        expected |= {f"adam.{part}.{name}": (shape, wide) for name, shape in shapes.items() for part in "mv"}
+        expected |= {f"adam.{part}.{name}": (shape, dtype) for name, shape in shapes.items() for part in "mv"}
     require_tensors(tensors, expected)
-    carried = safetensors.numpy.load(base64.b64decode(metadata["state"], validate=True))
+    carried = safetensors.numpy.load(base64.b64decode(carried_text, validate=True))
     state_shape = config.batch_size, config.hidden_size
     state_names = [f"{part}{k}" for k in range(config.num_layers) for part in "hc"]
     require_tensors(carried, dict.fromkeys(state_names, (state_shape, np.dtype(config.dtype))))
     for k in range(config.num_layers):
         if not np.array_equal(tensors[f"rnn.bias_hh_l{k}"], bias_hh(config)):
             raise ValueError(f"rnn.bias_hh_l{k} does not hold forget_bias")
-    params = {name: tensors[name] for name in shapes}
-    names = shapes if config.optimizer == "adam" else ()
-    moments = {name: (tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]) for name in names}
-    state = [(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)]
-    return Checkpoint(config, str(metadata["vocabulary"]), params, moments, state, progress)
+    with_moments = shapes if config.optimizer == "adam" else ()
+    return TrainState(
+        config,
+        str(metadata["vocabulary"]),
+        params={name: tensors[name] for name in shapes},
+        moments={name: (tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]) for name in with_moments},
+        carried=[(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)],
+        loss_scale=None if scale is None else np.array(scale, dtype=np.float32),
+        progress=progress,
+    )
 
 
-def require_tensors(tensors, expected):
+def require_tensors(tensors: dict[str, Array], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
     """A ValueError if tensors do not have the expected (shape, dtype) by name, or a value is not finite."""
     if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
         raise ValueError("its tensors do not have the names, shapes and dtype of its config")
@@ -222,23 +196,25 @@ def require_tensors(tensors, expected):
             raise ValueError(f"{name} holds a value that is not finite")
 
 
-def require_possible(progress):
-    """A ValueError if counts are not whole numbers of at least 0, or cost and norms not finite numbers."""
+def require_possible(progress: Progress, scale: object, config: Config) -> None:
+    """A ValueError if counts are not whole numbers of at least 0, or loss, norms and scale not finite numbers."""
     counts = progress.epoch, progress.window, progress.step, progress.metric_rows
     if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
         raise ValueError("its progress is not in whole numbers of at least 0")
-    if not all(type(value) is float and math.isfinite(value) for value in (progress.cost, *progress.norms)):
-        raise ValueError("its progress has a cost or norm that is not a finite number")
+    if not all(type(value) is float and math.isfinite(value) for value in (progress.loss, *progress.norms)):
+        raise ValueError("its progress has a loss or norm that is not a finite number")
+    if config.dtype != "float16" and scale is None:
+        return
+    numbers = scale if isinstance(scale, list) and config.dtype == "float16" else []
+    if len(numbers) != 2 or not all(type(x) is float and 0 <= x < 1e30 for x in numbers):
+        raise ValueError("its loss scale does not fit its dtype")
 
 
-def on_device(checkpoint, xp):
-    """The same checkpoint with its arrays on a device."""
-
-    def move(arrays):
-        return tuple(xp.asarray(array) for array in arrays)
-
-    return checkpoint._replace(
-        params={name: xp.asarray(param) for name, param in checkpoint.params.items()},
-        moments={name: move(pair) for name, pair in checkpoint.moments.items()},
-        state=[move(layer) for layer in checkpoint.state],
+def on_device(state: TrainState, xp: ArrayModule) -> TrainState:
+    """The same train state with its arrays on a device."""
+    return state._replace(
+        params={name: xp.asarray(param) for name, param in state.params.items()},
+        moments={name: (xp.asarray(m), xp.asarray(v)) for name, (m, v) in state.moments.items()},
+        carried=[(xp.asarray(h), xp.asarray(c)) for h, c in state.carried],
+        loss_scale=None if state.loss_scale is None else xp.asarray(state.loss_scale),
     )

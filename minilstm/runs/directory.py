@@ -9,15 +9,19 @@ The file `lock` is empty: see `files.locked`.
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+from minilstm.config import Config
 from minilstm.errors import UserError
-from minilstm.files import atomic_write, locked, parse_json, read_text
-from minilstm.text.corpus import SPLITS, fingerprint_of_text
+from minilstm.files import StrPath, atomic_write, locked, parse_json, read_text
+from minilstm.text.corpus import SPLITS, Corpus, fingerprint_of_text
+from minilstm.train import Report
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
@@ -27,7 +31,7 @@ FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vo
 
 
 @contextmanager
-def create_run(out, model, overwrite=False):
+def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iterator[Path]:
     """Make the directory of a new run, and lock it for as long as the context lasts.
 
     Parameters
@@ -64,7 +68,7 @@ def create_run(out, model, overwrite=False):
         yield run
 
 
-def fresh_directory(model):
+def fresh_directory(model: str) -> Path:
     """Make ``runs/<model>-<time>``; two runs of one second, or of a clock that was set back, get different ones."""
     stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
     os.makedirs("runs", exist_ok=True)
@@ -77,7 +81,7 @@ def fresh_directory(model):
             continue
 
 
-def require_room(run, overwrite):
+def require_room(run: Path, overwrite: bool) -> None:
     """Refuse a directory that holds anything but an overwritable run, or what one killed at its start left."""
     names = {path.name for path in run.iterdir()} if run.exists() else set()
     if "config.json" in names and not overwrite:
@@ -87,7 +91,7 @@ def require_room(run, overwrite):
         raise UserError(f"{run} holds other files, not a run; choose another --out")
 
 
-def describe_run(run, config, data, corpus, floor):
+def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, floor: float | None) -> None:
     """Write config.json, vocab.txt and an empty metrics.csv.
 
     Parameters
@@ -107,7 +111,7 @@ def describe_run(run, config, data, corpus, floor):
     atomic_write(run / "config.json", json.dumps(description, indent=2) + "\n")
 
 
-def read_description(run):
+def read_description(run: StrPath) -> dict[str, Any]:
     """config.json as a dict.
 
     Raises
@@ -130,7 +134,7 @@ def read_description(run):
     return description
 
 
-def read_vocabulary(run):
+def read_vocabulary(run: StrPath) -> list[str]:
     """vocab.txt as a list of words."""
     path = Path(run) / "vocab.txt"
     try:
@@ -142,20 +146,21 @@ def read_vocabulary(run):
     return words
 
 
-def append_metrics(
-    run, progress, epoch, split, perplexity, tokens, learning_rate=None, words_per_second=None, gradient_norm=None
-):
-    """Add a row to metrics.csv and count it in `progress`; `epoch` counts from 1, what is None stays empty.
+def append_metrics(run: Path, report: Report) -> None:
+    """Add a row to metrics.csv; what is None stays empty. The row is on the disk before this returns.
 
-    The row is on the disk before a checkpoint that counts it can be.
+    Raises
+    ------
+    UserError
+        If it cannot be written.
     """
 
-    def number(value, digits):
+    def number(value: float | None, digits: int) -> str:
         return "" if value is None else f"{value:.{digits}g}"
 
     row = (
-        epoch, progress.step, split, number(perplexity, 8), number(learning_rate, 6),
-        number(words_per_second, 5), number(gradient_norm, 6), tokens,
+        report.epoch, report.step, report.split, number(report.perplexity, 8), number(report.learning_rate, 6),
+        number(report.words_per_second, 5), number(report.gradient_norm, 6), report.tokens,
     )  # fmt: skip
     try:
         with open(run / "metrics.csv", "a", encoding="utf-8", newline="") as file:
@@ -164,10 +169,9 @@ def append_metrics(
             os.fsync(file.fileno())
     except OSError as error:
         raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; make room, then --resume") from None
-    progress.metric_rows += 1
 
 
-def rewind_metrics(run, rows):
+def rewind_metrics(run: Path, rows: int) -> None:
     """Drop the rows of metrics.csv that are younger than the checkpoint: a resumed run writes them again.
 
     Raises
@@ -186,7 +190,7 @@ def rewind_metrics(run, rows):
     atomic_write(path, "".join(line + "\n" for line in lines))
 
 
-def read_metrics(run):
+def read_metrics(run: StrPath) -> list[dict[str, Any]]:
     """metrics.csv as a list of dicts: epoch, step and tokens are int, split is str, the rest float or None.
 
     Raises
@@ -201,7 +205,7 @@ def read_metrics(run):
     return parse_metrics(path, lines)
 
 
-def read_lines(path):
+def read_lines(path: Path) -> list[str]:
     """The lines of metrics.csv."""
     try:
         return read_text(path).split("\n")
@@ -210,7 +214,7 @@ def read_lines(path):
         raise UserError(f"cannot read {path}: {why}; is {path.parent} the directory of a minilstm run?") from None
 
 
-def parse_metrics(path, lines):
+def parse_metrics(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     """Rows from lines; the first names the columns."""
     rows, columns = [], lines[0].split(",") if lines else []
     if not set(COLUMNS) - set(LATER_COLUMNS) <= set(columns):
@@ -224,7 +228,7 @@ def parse_metrics(path, lines):
     return rows
 
 
-def parse_cell(column, text):
+def parse_cell(column: str, text: str) -> str | int | float | None:
     """The value of a cell; a ValueError if a run cannot have written it."""
     if column == "split" and text in SPLITS:
         return text
@@ -235,6 +239,6 @@ def parse_cell(column, text):
     raise ValueError(column)
 
 
-def possible(value):
+def possible(value: object) -> bool:
     """Whether a value is a number that a perplexity, speed or norm can be."""
     return type(value) in (int, float) and 0 <= value < 1e305

@@ -1,20 +1,25 @@
 """Perplexity curves of one or more runs, from their metrics.csv."""
 
 import gc
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minilstm.errors import UserError, escape_control_chars
-from minilstm.files import atomic_write
+from minilstm.files import StrPath, atomic_write
 from minilstm.runs.directory import read_description, read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"  # Okabe and Ito: safe for colour-blind eyes
 GREY = "#555555"
 FORMATS = "png", "svg", "pdf"
 
 
-def plot_runs(runs, output):
-    """RandomInputs train, valid and test perplexity by epoch, and the floor where it is known.
+def plot_runs(runs: Sequence[StrPath], output: StrPath) -> None:
+    """Draw train, valid and test perplexity by epoch, and the floor where it is known.
 
     Parameters
     ----------
@@ -61,8 +66,8 @@ def plot_runs(runs, output):
     atomic_write(output, drawing.getvalue())
 
 
-def draw_run(axes, run, colours, of):
-    """RandomInputs a run, train dashed, valid solid, test a star, in three colours.
+def draw_run(axes: "Axes", run: Path, colours: Sequence[str], of: str) -> None:
+    """Draw a run, train dashed, valid solid, test a star, in three colours.
 
     A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
     """

@@ -1,14 +1,16 @@
 """A run's beginning: new, resumed, or opened for reading. Everything is checked before anything is written."""
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.files import atomic_write, locked
+from minilstm.files import StrPath, atomic_write, locked
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint
 from minilstm.runs.directory import (
     DESCRIPTION,
@@ -19,23 +21,26 @@ from minilstm.runs.directory import (
     read_vocabulary,
     rewind_metrics,
 )
+from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
-from minilstm.text.corpus import fingerprint, fingerprint_of_text, load_corpus
+from minilstm.text.corpus import Corpus, fingerprint, fingerprint_of_text, load_corpus
 from minilstm.text.grammar import oracle_perplexity
-from minilstm.train import init_train_state
+from minilstm.types import ArrayModule
 
 CHECKPOINT = "checkpoint.safetensors"
 ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD
 
 
 @contextmanager
-def new_run(typed, data, out, overwrite, xp):
+def new_run(
+    overrides: dict[str, Any], data: str | None, out: str | None, overwrite: bool, xp: ArrayModule
+) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
     """Begin a run, which is locked for as long as the context lasts.
 
     Parameters
     ----------
-    typed : dict
-        The hyperparameters that were typed; "model" picks the preset for the others.
+    overrides : dict
+        The hyperparameters that differ from the preset's; "model" picks the preset.
     data : str or None
         Path of the corpus; None is the embedded toy corpus.
     out : str or None
@@ -46,91 +51,95 @@ def new_run(typed, data, out, overwrite, xp):
     Yields
     ------
     run : Path
-    checkpoint : Checkpoint
+    state : TrainState
     corpus : Corpus
     floor : float or None
     """
-    preset = PRESETS[typed.get("model", "toy")]
-    if typed.get("optimizer") == "adam":
+    preset = PRESETS[overrides.get("model", "toy")]
+    if overrides.get("optimizer") == "adam":
         preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
-    config = replace(preset, **typed)
+    config = replace(preset, **overrides)
     data = data and os.path.abspath(data)
     corpus = load_checked_corpus(data, config)
     floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # with <unk> it is another language
     use_precision(xp, config.precision)
-    checkpoint = init_train_state(config, corpus.vocabulary, xp)
-    packed = pack_checkpoint(checkpoint)  # a complaint about the weights comes before anything is written
+    state = init_train_state(config, corpus.vocabulary, xp)
+    packed = pack_checkpoint(state)  # a complaint about the weights comes before anything is written
     with create_run(out, config.model, overwrite) as run:
         describe_run(run, config, data, corpus, floor)
         atomic_write(run / CHECKPOINT, packed)
         del packed
-        yield run, checkpoint, corpus, floor
+        yield run, state, corpus, floor
 
 
 @contextmanager
-def resume_run(typed, data, out, xp):
-    """Go on with a run exactly where its checkpoint is; parameters and yields as for `new_run`.
+def resume_run(
+    overrides: dict[str, Any], data: str | None, out: str, xp: ArrayModule
+) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
+    """Continue a run exactly where its checkpoint is; parameters and yields as for `new_run`.
 
-    Only ``max_max_epoch`` may differ from what the run began with: training longer is the same run, going on.
+    Only ``max_max_epoch`` may differ from what the run began with: training longer is the same run, continued.
     """
     run = Path(out)
     read_description(run)  # a directory that holds no run gets no lock
     with locked(run):
-        checkpoint, corpus, floor = continue_run(run, typed, data, xp)
-        yield run, checkpoint, corpus, floor
+        state, corpus, floor = continue_run(run, overrides, data, xp)
+        yield run, state, corpus, floor
 
 
-def continue_run(run, typed, data, xp):
-    """Check that a run can go on with what was typed, and bring its metrics back to its checkpoint."""
+def continue_run(
+    run: Path, overrides: dict[str, Any], data: str | None, xp: ArrayModule
+) -> tuple[TrainState, Corpus, float | None]:
+    """Check that a run can go on with these overrides, and bring its metrics back to its checkpoint."""
     description = read_description(run)
     data = data or description["data"]
     started = os.path.lexists(run / CHECKPOINT)
     if started:
-        checkpoint = load_own_checkpoint(run, description)
-        saved = checkpoint.config
+        state = load_own_checkpoint(run, description)
+        saved = state.config
     elif read_metrics(run):
         raise UserError(f"{run / CHECKPOINT} is gone; put it back, or start again with --overwrite")
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
-    for name, value in typed.items():
+    for name, value in overrides.items():
         if value != getattr(saved, name) and name != "max_max_epoch":
             flag = "--" + name.replace("_", "-")
             raise UserError(
                 f"{run} was started with {flag} {getattr(saved, name)}; leave {flag} out, or start another run"
             )
-    config = replace(saved, max_max_epoch=typed.get("max_max_epoch", saved.max_max_epoch))
+    config = replace(saved, max_max_epoch=overrides.get("max_max_epoch", saved.max_max_epoch))
     corpus = load_checked_corpus(data, config)
     if not started:
-        checkpoint = init_train_state(config, corpus.vocabulary, xp)
-    require_vocabulary(checkpoint, corpus.vocabulary, run, data)
+        state = init_train_state(config, corpus.vocabulary, xp)
+    require_vocabulary(state, corpus.vocabulary, run, data)
     if description["text"] != fingerprint_of_text(corpus.splits["train"]):
         raise UserError(f"{run} was started on another training text than {data} now is; put that text back")
-    if config.max_max_epoch < checkpoint.progress.epoch:
-        raise UserError(f"{run} has {checkpoint.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
-    require_progress(run, checkpoint, len(corpus.splits["train"]))
-    rewind_metrics(run, checkpoint.progress.metric_rows)
+    if config.max_max_epoch < state.progress.epoch:
+        raise UserError(f"{run} has {state.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
+    require_progress(run, state, len(corpus.splits["train"]))
+    rewind_metrics(run, state.progress.metric_rows)
     use_precision(xp, config.precision)
-    return on_device(checkpoint._replace(config=config), xp), corpus, description["floor"]
+    return on_device(state._replace(config=config), xp), corpus, description["floor"]
 
 
-def require_progress(run, checkpoint, tokens):
-    """Refuse a checkpoint whose step is not the one that its epoch and window are on a text of so many tokens."""
-    config, progress = checkpoint.config, checkpoint.progress
+def require_progress(run: Path, state: TrainState, tokens: int) -> None:
+    """Refuse a checkpoint whose step is not the one that its epoch and window are on a text of `tokens` tokens."""
+    config, progress = state.config, state.progress
     windows = num_windows(tokens // config.batch_size, config.num_steps)
     if progress.window > windows or progress.step != progress.epoch * windows + progress.window:
         raise UserError(f"{run / CHECKPOINT} is damaged (its step is not in its epoch); use another copy")
 
 
-def load_own_checkpoint(run, description):
-    """The checkpoint of a run, if it belongs to its config.json; max_max_epoch may have been raised since."""
-    checkpoint = load_checkpoint(run / CHECKPOINT)
-    config = replace(read_config(description, run), max_max_epoch=checkpoint.config.max_max_epoch)
-    if config != checkpoint.config:
+def load_own_checkpoint(run: Path, description: dict[str, Any]) -> TrainState:
+    """The train state of a run whose checkpoint belongs to its config.json; max_max_epoch may have been raised."""
+    state = load_checkpoint(run / CHECKPOINT)
+    config = replace(read_config(description, run), max_max_epoch=state.config.max_max_epoch)
+    if config != state.config:
         raise UserError(f"{run}: config.json and {CHECKPOINT} are of different runs; put those of one run there")
-    return checkpoint
+    return state
 
 
-def read_config(description, run):
+def read_config(description: dict[str, Any], run: Path) -> Config:
     """The Config in config.json."""
     try:
         return Config(**{name: value for name, value in description.items() if name not in DESCRIPTION})
@@ -138,41 +147,41 @@ def read_config(description, run):
         raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
 
 
-def load_checked_corpus(data, config):
+def load_checked_corpus(data: str | None, config: Config) -> Corpus:
     """A corpus that is long enough for every split to be used."""
     corpus = load_corpus(data, config.min_count)
     tokens = len(corpus.splits["train"])
     if num_windows(tokens // config.batch_size, config.num_steps) < 1:
         raise UserError(
             f"the train text has {tokens} tokens, but one window of {config.num_steps} steps on {config.batch_size} "
-            f"streams takes {(config.num_steps + 1) * config.batch_size}; lower --num-steps or --batch-size"
+            f"streams takes {(config.num_steps + 1) * config.batch_size}; lower num_steps or batch_size"
         )
     for split in ("valid", "test"):
         eval_batches(config, split, corpus.splits[split])
     return corpus
 
 
-def require_vocabulary(checkpoint, vocabulary, run, where):
+def require_vocabulary(state: TrainState, vocabulary: Sequence[str], run: StrPath, where: StrPath | None) -> None:
     """Refuse a vocabulary that is not the one the run was trained with."""
-    if checkpoint.vocabulary != fingerprint(vocabulary) or len(vocabulary) != len(checkpoint.params["decoder.bias"]):
+    if state.vocabulary != fingerprint(vocabulary) or len(vocabulary) != len(state.params["decoder.bias"]):
         raise UserError(
             f"{run} was trained with another vocabulary than that of {where or 'the toy corpus'}; give it its own"
         )
 
 
-def open_run(run, xp):
-    """A trained model: its checkpoint, on the device, its vocabulary and its description."""
+def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict[str, Any]]:
+    """A trained model: its train state, on the device, its vocabulary and its description."""
     run = Path(run)
     description = read_description(run)
-    checkpoint = load_own_checkpoint(run, description)
+    state = load_own_checkpoint(run, description)
     vocabulary = read_vocabulary(run)
-    require_vocabulary(checkpoint, vocabulary, run, run / "vocab.txt")
-    use_precision(xp, checkpoint.config.precision)
-    return on_device(checkpoint, xp), vocabulary, description
+    require_vocabulary(state, vocabulary, run, run / "vocab.txt")
+    use_precision(xp, state.config.precision)
+    return on_device(state, xp), vocabulary, description
 
 
-def open_corpus(checkpoint, run, data):
+def open_corpus(state: TrainState, run: StrPath, data: str | None) -> Corpus:
     """The corpus at `data`, if it has the vocabulary that the run was trained with."""
-    corpus = load_corpus(data, checkpoint.config.min_count)
-    require_vocabulary(checkpoint, corpus.vocabulary, run, data)
+    corpus = load_corpus(data, state.config.min_count)
+    require_vocabulary(state, corpus.vocabulary, run, data)
     return corpus

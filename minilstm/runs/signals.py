@@ -1,26 +1,28 @@
-"""Ctrl-C as a wish: the training loop finishes its step, saves, and says how to go on. So is a reader that left."""
+"""Ctrl-C as a request: training finishes its step, saves, and says how to continue. A reader that left is one too."""
 
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 @contextmanager
-def stop_signals():
-    """Inside, Ctrl-C (and a terminal or scheduler that ends us) fills the list this yields; a second Ctrl-C interrupts.
+def stop_signals() -> Iterator[list[object]]:
+    """Yield a list that becomes non-empty on Ctrl-C, a hang-up or a termination; a second Ctrl-C interrupts.
 
-    Signals that whoever started us has us ignore, as nohup does, stay ignored.
+    Signals already ignored (nohup) stay ignored.
 
     Raises
     ------
     OSError
-        On leaving, if `say` met one inside.
+        On leaving, if `print_or_stop` met one inside.
     """
-    received = []
+    received: list[object] = []
 
-    def receive(number, _):
+    def receive(number: int, frame: FrameType | None) -> None:
         if received and number == signal.SIGINT:  # a closing terminal may send its SIGHUP twice
             raise KeyboardInterrupt
         received.append(number)
@@ -41,24 +43,24 @@ def stop_signals():
             raise error
 
 
-def say(line, stopped):
-    """Print a line. If nobody can read it any more (head, a closed terminal, a full disk) ask to stop, as Ctrl-C does.
+def print_or_stop(line: str, stop_requested: list[object]) -> None:
+    """Print a line; if the output is closed or full (head, a closed terminal, a full disk), request a stop.
 
     Parameters
     ----------
     line : str
-    stopped : list
+    stop_requested : list
         From `stop_signals`; receives the error.
     """
     try:
         print(line, flush=True)
     except OSError as error:
-        silence()
-        stopped.append(error)
+        discard_output()
+        stop_requested.append(error)
 
 
-def silence():
+def discard_output() -> None:
     """Send what is still to be printed nowhere, so that it cannot fail again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

@@ -207,7 +207,7 @@ def encode(text: TextSlice, vocabulary: list[str]) -> Array:
     return ids
 
 
-def fingerprint(vocabulary: list[str]) -> str:
+def fingerprint(vocabulary: Sequence[str]) -> str:
     """SHA-256 of the words in order, 64 hexadecimal digits."""
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
 

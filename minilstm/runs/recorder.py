@@ -1,0 +1,83 @@
+"""Training with a record: what `train` reports is printed, written, saved and drawn."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minilstm.runs.checkpoint import save_checkpoint
+from minilstm.runs.directory import append_metrics
+from minilstm.runs.plot import plot_runs
+from minilstm.runs.session import CHECKPOINT
+from minilstm.runs.signals import print_or_stop, stop_signals
+from minilstm.step import TrainState
+from minilstm.text.corpus import Corpus
+from minilstm.train import EpochStarted, EpochTrained, Report, SaveDue, train
+from minilstm.types import Kernels
+
+
+def train_and_record(
+    run: Path,
+    state: TrainState,
+    corpus: Corpus,
+    kernels: Kernels,
+    max_steps: int | None = None,
+    checkpoint_every: int | None = None,
+) -> float | None:
+    """Train in a run's directory until the run is done, `max_steps` are reached, or a signal asks to stop.
+
+    Parameters
+    ----------
+    run : Path
+        The run's directory, with a description and a checkpoint.
+    state, corpus, kernels, max_steps, checkpoint_every
+        As for `train`.
+
+    Returns
+    -------
+    float or None
+        Test perplexity, or None if the run stopped before its end; its checkpoint is saved in either case.
+
+    Raises
+    ------
+    UserError
+        If the run diverges, or something cannot be written.
+    OSError
+        If standard output is closed or full; the run has stopped and is saved then.
+    """
+    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    test_perplexity = None
+    with stop_signals() as stop_requested, np.errstate(all="ignore"):
+        for event in train(
+            state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()
+        ):
+            match event:
+                case EpochStarted():
+                    line = f"Epoch: {event.epoch} Learning rate: {event.learning_rate:.3f}"
+                    print_or_stop(line, stop_requested)
+                case EpochTrained():
+                    print_or_stop(f"Epoch: {event.epoch} Train Perplexity: {event.perplexity:.3f}", stop_requested)
+                case Report():
+                    append_metrics(run, event)
+                    state.progress.metric_rows += 1
+                    if line := line_of(event, on_terminal):
+                        print_or_stop(line, stop_requested)
+                    if event.split == "test":
+                        test_perplexity = event.perplexity
+                        plot_runs([run], run / "curve.png")
+                case SaveDue():
+                    save_checkpoint(run / CHECKPOINT, state)
+                    if event.epoch_ended:
+                        plot_runs([run], run / "curve.png")
+    return test_perplexity
+
+
+def line_of(report: Report, on_terminal: bool) -> str:
+    """The line that is printed for a report, as the reference prints it; on a terminal the bar stands for some."""
+    if report.split == "test":
+        return f"Test Perplexity: {report.perplexity:.3f}"
+    if report.split == "valid":
+        return f"Epoch: {report.epoch} Valid Perplexity: {report.perplexity:.3f}"
+    if report.done == 1 or on_terminal:
+        return ""
+    return f"{report.done:.3f} perplexity: {report.perplexity:.3f} speed: {report.words_per_second:.0f} wps"
