@@ -16,6 +16,7 @@ def run(*arguments, script=MIN_LSTM):
     return subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_min_lstm_checks_its_gradients_learns_and_writes():
     result = run("--steps", 200)
     assert (result.returncode, result.stderr) == (0, "")
