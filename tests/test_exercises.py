@@ -55,6 +55,7 @@ def test_every_mistake_on_the_list_is_named(exercise):
         assert mistake.words in verdict.text, f"{mistake}: {verdict}"
 
 
+@pytest.mark.slow
 def test_a_slip_in_the_solution_is_named(exercise):
     arguments = draw_case(exercise, np.random.default_rng(0)).arguments.values()
     with np.errstate(all="ignore"):  # as the judge does

@@ -31,6 +31,7 @@ def complaint(capsys, arguments):
     return error
 
 
+@pytest.mark.slow
 def test_mutated_files_of_a_run_and_a_corpus_are_refused_in_one_line_or_harmless(tmp_path):
     # a process of its own: the audit hook and the memory limit would stay with ours
     command = [sys.executable, os.path.join(os.path.dirname(__file__), "mutate.py"), "--inputs", "250"]

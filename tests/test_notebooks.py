@@ -33,6 +33,7 @@ def test_there_are_ten_lessons():
     assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(1, 11)]
 
 
+@pytest.mark.slow
 def test_a_lesson_runs_as_shipped_with_its_exercises_unwritten(path):
     notebook = run_notebook(path)
     text = text_of(notebook)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import pytest
 import safetensors.numpy
@@ -17,10 +18,23 @@ from minilstm.runs.directory import read_metrics
 TINY = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "3", "--max-epoch", "1"]
 
 
-@pytest.fixture
-def tiny(corpus_dir):
+@pytest.fixture(scope="module")
+def tiny(shared_corpus_dir):
     """Flags of a run of three epochs of 99 steps, with dropout."""
-    return ["train", "--data", str(corpus_dir), "--device", "cpu", *TINY]
+    return ["train", "--data", str(shared_corpus_dir), "--device", "cpu", *TINY]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tiny, tmp_path_factory):
+    """``whole_run(flags...)`` is the directory of a run that nothing stopped, made once for each set of flags."""
+
+    @cache
+    def train(*flags):
+        run = tmp_path_factory.mktemp("whole") / "run"
+        assert main([*tiny, *flags, "--out", str(run)]) == 0
+        return run
+
+    return train
 
 
 def tensors(run):
@@ -50,6 +64,7 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
     assert (rows[-1]["split"], rows[-1]["epoch"]) == ("test", 3)
 
 
+@pytest.mark.slow
 def test_training_learns_the_toy_language(tmp_path, capsys):
     assert main(["train", "--out", str(tmp_path / "run"), "--max-max-epoch", "1", "--device", "cpu"]) == 0
     valid = next(row["perplexity"] for row in read_metrics(tmp_path / "run") if row["split"] == "valid")
@@ -57,23 +72,22 @@ def test_training_learns_the_toy_language(tmp_path, capsys):
     assert "above the floor" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--optimizer", "adam"], ["--dtype", "float64", "--keep-prob", "1"]])
 @pytest.mark.parametrize("stop", [0, 1, 57, 99, 150, 296])
-def test_stopped_at_any_step_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, tmp_path, more, stop):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert main([*tiny, *more, "--out", str(whole)]) == 0
+def test_stopped_at_any_step_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, whole_run, tmp_path, more, stop):
+    parts = tmp_path / "parts"
     assert main([*tiny, *more, "--out", str(parts), "--max-steps", str(stop)]) == 0
     assert load_checkpoint(parts / "checkpoint.safetensors").progress.step == stop
     assert main(["train", "--resume", "--out", str(parts), "--device", "cpu"]) == 0
-    assert_same_run(whole, parts)
+    assert_same_run(whole_run(*more), parts)
 
 
-def test_a_finished_run_can_be_trained_longer_as_if_it_had_been_meant_so(tiny, tmp_path):
-    assert main([*tiny, "--out", str(tmp_path / "whole")]) == 0
+def test_a_finished_run_can_be_trained_longer_as_if_it_had_been_meant_so(tiny, whole_run, tmp_path):
     shorter = [*tiny, "--max-max-epoch", "2"]
     assert main([*shorter, "--out", str(tmp_path / "parts")]) == 0
     assert main(["train", "--resume", "--device", "cpu", "--out", str(tmp_path / "parts"), "--max-max-epoch", "3"]) == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(whole_run(), tmp_path / "parts")
 
 
 def start(arguments):
@@ -92,11 +106,12 @@ def wait_for(path, process):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_go_on(tiny, tmp_path, number):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    tiny = [*tiny, "--hidden-size", "48", "--max-max-epoch", "8"]
-    process = start([*tiny, "--out", str(parts)])
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny, whole_run, tmp_path, number):
+    parts = tmp_path / "parts"
+    longer = ["--hidden-size", "48", "--max-max-epoch", "8"]
+    process = start([*tiny, *longer, "--out", str(parts)])
     wait_for(parts / "checkpoint.safetensors", process)
     time.sleep(0.3)
     process.send_signal(number)
@@ -106,7 +121,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny, tmp_path, number):
     assert "Traceback" not in output
     assert 0 < load_checkpoint(parts / "checkpoint.safetensors").progress.step < 8 * 99
     assert main(["train", "--resume", "--device", "cpu", "--out", str(parts)]) == 0
-    assert main([*tiny, "--out", str(whole)]) == 0
+    assert_same_run(whole_run(*longer), parts)
 
 
 def test_the_same_command_can_be_typed_twice(tiny, tmp_path, monkeypatch):
