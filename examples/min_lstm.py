@@ -10,8 +10,10 @@
 """
 
 import argparse
+import os
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # set before NumPy loads: for products this small threads only wait
 import numpy as np
 
 T, B, H = 32, 32, 128  # steps in a window of truncated BPTT, streams read side by side, hidden size
