@@ -33,9 +33,9 @@ def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
         raise UserError("--kernels fused needs a GPU; use --kernels plain")
     if name == "plain" or xp is np:
         return plain
-    from minilstm.gpu import fused
+    import minilstm.gpu.fused
 
-    return fused
+    return minilstm.gpu.fused
 
 
 def param_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:

@@ -181,6 +181,7 @@ def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
 
     def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
         masks = next_masks(state, inputs, kernels)
-        return graphed(inputs, targets, masks, learning_rate, state.progress.step)
+        loss, norm = graphed(inputs, targets, masks, learning_rate, state.progress.step)
+        return loss, norm
 
     return compiled

@@ -1,35 +1,39 @@
-"""The text of a CUDA kernel, compiled for the CPU: each block's threads are threads, and __syncthreads() a barrier."""
+"""The CUDA kernels, compiled for the CPU: a block's threads take turns, each until the next __syncthreads()."""
 
 import ctypes
 import re
 import shutil
 import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
-from minilstm.gpu.launch import name_of, source
+from minilstm.gpu import launch
 
 COMPILER = shutil.which("g++")
-THREADS = 32  # of a block here, one warp: fewer than on a GPU, or their number would take long
+THREADS = 32  # of a block here: one warp
 
 PRELUDE = """
 #include <algorithm>
-#include <barrier>
 #include <cmath>
-#include <thread>
-#include <vector>
-using std::exp, std::fmax, std::min, std::tanh;
+#include <ucontext.h>
+using std::exp, std::fmax, std::min, std::nan, std::tanh;
 #define __device__ static inline
 #define __global__
 #define __shared__ static
-struct Index { int x; };
-static thread_local Index threadIdx, blockIdx;
-static Index blockDim;
-static std::barrier<>* block_barrier;
-static void __syncthreads() { block_barrier->arrive_and_wait(); }
+static struct { int x, y; } threadIdx, blockIdx, blockDim, gridDim;
+enum { THREADS = 32 };
+static ucontext_t scheduler, thread_contexts[THREADS];
+static char stacks[THREADS][1 << 16];
+static bool finished[THREADS];
+static void (*kernel_call)();
+
+static void __syncthreads() { swapcontext(&thread_contexts[threadIdx.x], &scheduler); }
 template <class T> static T __shfl_xor_sync(unsigned, T value, int bit)  // where the block is one warp
 {
-    static T values[32];
+    static T values[THREADS];
     values[threadIdx.x] = value;
     __syncthreads();
     value = values[threadIdx.x ^ bit];
@@ -40,43 +44,102 @@ static unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 {
     return (unsigned __int128)a * b >> 64;
 }
-template <class Kernel> static void run(int blocks, int threads, Kernel kernel)
+static void thread_main()
 {
-    blockDim.x = threads;
-    std::barrier<> within(threads), between(threads);  // the second also waits for threads that have returned
-    block_barrier = &within;
-    std::vector<std::thread> running;
-    for (int thread = 0; thread < threads; ++thread)
-        running.emplace_back([=, &between] {
-            threadIdx.x = thread;
-            for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
-                kernel();
-                between.arrive_and_wait();
-            }
-        });
-    for (auto& thread : running) thread.join();
+    kernel_call();
+    finished[threadIdx.x] = true;  // and back to the scheduler, which uc_link names
 }
+static void run_block()
+{
+    for (int t = 0; t < THREADS; ++t) {
+        getcontext(&thread_contexts[t]);
+        thread_contexts[t].uc_stack.ss_sp = stacks[t];
+        thread_contexts[t].uc_stack.ss_size = sizeof stacks[t];
+        thread_contexts[t].uc_link = &scheduler;
+        makecontext(&thread_contexts[t], thread_main, 0);
+        finished[t] = false;
+    }
+    for (bool running = true; running;) {
+        running = false;
+        for (int t = 0; t < THREADS; ++t)
+            if (!finished[t]) {
+                threadIdx.x = t;
+                swapcontext(&scheduler, &thread_contexts[t]);
+                running = true;
+            }
+    }
+}
+static void run_grid(int blocks_x, int blocks_y, void (*call)())
+{
+    kernel_call = call;
+    blockDim.x = THREADS;
+    gridDim.x = blocks_x;
+    gridDim.y = blocks_y;
+    for (blockIdx.y = 0; blockIdx.y < blocks_y; ++blockIdx.y)
+        for (blockIdx.x = 0; blockIdx.x < blocks_x; ++blockIdx.x) run_block();
+}
+"""
+KERNEL = re.compile(r"__global__ void (\w+)\((.*?)\)\s*{(.*?)^}", re.DOTALL | re.MULTILINE)
+
+
+def compile_source(source):
+    """The kernels of a source: name -> ``kernel(grid, block, arguments)``, as CuPy has it, on this machine's CPU."""
+    kernels = KERNEL.findall(source)
+    wrappers = "".join(wrapper(name, parameters) for name, parameters, _ in kernels)
+    folder = Path(tempfile.mkdtemp(prefix="minilstm-kernels-"))
+    (folder / "kernels.cpp").write_text(PRELUDE + source + wrappers)
+    command = [
+        COMPILER,
+        "-std=c++17",
+        "-O1",
+        "-ffp-contract=off",
+        "-shared",
+        "-fPIC",
+        "kernels.cpp",
+        "-o",
+        "kernels.so",
+    ]
+    subprocess.run(command, check=True, cwd=folder)
+    library = ctypes.CDLL(str(folder / "kernels.so"))
+    shutil.rmtree(folder)
+    return {name: on_cpu(getattr(library, f"run_{name}"), body) for name, _, body in kernels}
+
+
+def wrapper(name, parameters):
+    """C that keeps the arguments where all threads find them, and runs the grid; a struct comes as a pointer to it."""
+    types = [re.sub(r"\w+$", "", parameter).strip() for parameter in parameters.split(",")]
+    passed = [f"{kind}{'*' if kind == 'const Tensors' else ''} a{n}" for n, kind in enumerate(types)]
+    kept = [f"static {kind}{'*' if kind == 'const Tensors' else ''} k{n}" for n, kind in enumerate(types)]
+    call = ", ".join(f"*k{n}" if kind == "const Tensors" else f"k{n}" for n, kind in enumerate(types))
+    store = " ".join(f"k{n} = a{n};" for n in range(len(types)))
+    return f"""
+namespace arguments_of_{name} {{ {"; ".join(kept)}; static void call() {{ {name}({call}); }} }}
+extern "C" void run_{name}(int blocks_x, int blocks_y, {", ".join(passed)})
+{{ using namespace arguments_of_{name}; {store} run_grid(blocks_x, blocks_y, call); }}
 """
 
 
-def compile_kernel(text, dtype, folder):
-    """A function ``f(blocks, *arrays_and_numbers)`` that runs a kernel on this machine's CPU."""
-    name = name_of(text)
-    parameters = re.search(rf"{name}\((.*?)\)", text, re.DOTALL)[1]
-    names = ", ".join(re.findall(r"(\w+)(?:,|$)", parameters))
-    call = f"run(blocks, threads, [=] {{ {name}({names}); }});"
-    wrapper = f'extern "C" void run_it(int blocks, int threads, {parameters}) {{ {call} }}'
-    path = folder / f"{name}_{dtype}.cpp"
-    path.write_text(PRELUDE + source(text, dtype) + wrapper)
-    library = path.with_suffix(".so")
-    command = [COMPILER, "-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", "-pthread", path, "-o", library]
-    subprocess.run(command, check=True)
-    function = ctypes.CDLL(str(library)).run_it
+def on_cpu(function, body):
+    """The kernel as Python calls it. One whose threads stand for elements gets as many threads as on a GPU."""
+    one_thread_an_element = "blockIdx.x * blockDim.x" in body and "gridDim" not in body
 
-    def run(blocks, *arguments):
-        function(blocks, THREADS, *map(as_ctypes, arguments))
+    def kernel(grid, block, arguments):
+        blocks_x, blocks_y = (*grid, 1)[:2]
+        if one_thread_an_element:
+            blocks_x = -(-blocks_x * block[0] // THREADS)
+        function(blocks_x, blocks_y, *map(as_ctypes, arguments))
 
-    return run
+    return kernel
+
+
+@cache
+def compile_file(file, dtype, defines):
+    return compile_source(launch.kernel_source(file, dtype, **dict(defines)))
+
+
+def compile_kernel(file, name, dtype, **defines):
+    """What stands in for `minilstm.gpu.launch.compile_kernel`."""
+    return compile_file(file, dtype, tuple(defines.items()))[name]
 
 
 def as_ctypes(value):

@@ -1,4 +1,4 @@
-"""The CUDA kernels without a GPU: their very text, compiled for the CPU, against the NumPy lines they replace."""
+"""The CUDA kernels without a GPU: compiled for the CPU as they are, the fused set against the plain one."""
 
 import shutil
 import subprocess
@@ -10,214 +10,224 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilstm.gpu import launch as cuda
-from minilstm.gpu import lstm_kernels as kernels
-from minilstm.gpu import multi_tensor as many
-from minilstm.gpu import recurrence
-from minilstm.gpu.launch import TYPES, name_of, source
+from minilstm import plain
+from minilstm.gpu import fused, launch, multi_tensor
+from minilstm.gpu import lstm as gpu_lstm
 from minilstm.gradcheck import check_gradients
-from minilstm.gradcheck_cases import BOUND, RandomInputs, Shapes, lstm_case
-from minilstm.layers import dropout, softmax
+from minilstm.gradcheck_cases import BOUND, CASES, RandomInputs, Shapes, lstm_case
+from minilstm.layers.embedding import SparseGradient
 
-TEXTS = (
-    kernels.GATES_FORWARD,
-    kernels.GATES_FORWARD_WITH_PRODUCT,
-    kernels.GATES_BACKWARD,
-    kernels.GATES_BACKWARD_WITH_PRODUCT,
-    softmax.EXP_ROWS,
-    softmax.SOFTMAX_GRADIENT,
-    dropout.DROPOUT_MASK,
-)
-TOGETHER = (  # not in float16: weights and what is done with them are float32 at least
-    many.text_for(many.SUM_OF_SQUARES, ("x",), 3),
-    many.text_for(many.SCALE, ("x",), 3),
-    many.text_for(many.DESCEND, ("w", "dw"), 3),
-)
-TO_COMPILE = [
-    *(pytest.param(text, dtype, id=f"{name_of(text)}-{dtype}") for text in TEXTS for dtype in TYPES),
-    *(pytest.param(text, dtype, id=f"together-{dtype}") for text in TOGETHER for dtype in ("float32", "float64")),
-]
-TOLERANCE = {"float64": 1e-13, "float32": 2e-6}
+KERNELS = {
+    "lstm": (
+        "lstm_step_forward",
+        "lstm_step_backward",
+        "lstm_step_forward_with_gemm",
+        "lstm_step_backward_with_gemm",
+    ),
+    "softmax": ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
+    "embedding": ("embedding_forward", "embedding_backward"),
+    "dropout": ("dropout_mask",),
+    "multi_tensor": ("sum_of_squares", "scale", "sgd_update"),
+}
+TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 
-needs_compiler = pytest.mark.skipif(not cuda_on_cpu.COMPILER, reason="no g++ to compile the kernels with")
+pytestmark = pytest.mark.skipif(not cuda_on_cpu.COMPILER, reason="no g++ to compile the kernels with")
 sizes = st.integers(1, 9)
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from(["float64", "float32"])
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    return cache(lambda text, dtype: cuda_on_cpu.compile_kernel(text, dtype, tmp_path_factory.mktemp("kernel")))
+@pytest.fixture(autouse=True, scope="module")
+def kernels_on_cpu():
+    """The fused set works on NumPy's arrays while its kernels come from g++."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "compile_kernel", cuda_on_cpu.compile_kernel)
+        yield
 
 
-def launcher(compiled):
-    """What stands in for `launch` where arrays are NumPy's: the compiled text, blocks of a few threads."""
-
-    def launch(text, blocks, arrays, numbers):
-        if "blockIdx.x * blockDim.x" in text:
-            blocks = -(-blocks * cuda.THREADS // cuda_on_cpu.THREADS)
-        compiled(text, arrays[0].dtype.name)(blocks, *arrays, *numbers)
-
-    return launch
-
-
-@pytest.fixture(scope="module")
-def on_kernels(compiled):
-    """``on_kernels(function, ...)`` calls it while the package takes its GPU's branches, on NumPy arrays."""
-
-    def call(function, *args):
-        with pytest.MonkeyPatch.context() as patch:
-            for module in (kernels, many, recurrence, softmax):
-                patch.setattr(module, "on_gpu", lambda array: True)
-            for module in (cuda, many, softmax):
-                patch.setattr(module, "launch", launcher(compiled))
-            return function(*args)
-
-    return call
+def flatten(value):
+    """The arrays in nested tuples, lists and dicts; a sparse gradient as a dense one."""
+    if isinstance(value, SparseGradient):
+        return [value.to_dense(20)]
+    if isinstance(value, dict):
+        return [array for name in sorted(value) for array in flatten(value[name])]
+    if isinstance(value, tuple | list):
+        return [array for item in value for array in flatten(item)]
+    return [value]
 
 
-def close(values, expected, dtype):
-    for value, reference in zip(values, expected, strict=True):
+def assert_close(mine, theirs, dtype):
+    for value, reference in zip(flatten(mine), flatten(theirs), strict=True):
+        assert value.dtype == reference.dtype
         np.testing.assert_allclose(value, reference, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-@needs_compiler
+def test_the_two_sets_have_the_same_names_and_every_kernel_is_listed():
+    assert fused.__all__ == plain.__all__
+    files = {path.stem: path.read_text() for path in launch.KERNELS.glob("*.cu")}
+    assert set(files) == set(KERNELS)
+    for file, text in files.items():
+        assert text.count("__global__ void") == len(KERNELS[file])
+
+
 @settings(max_examples=30, deadline=None)
-@given(B=sizes, H=sizes, dtype=dtypes, forget_bias=st.floats(-3, 3), seed=seeds)
-def test_gate_kernels_equal_the_numpy_lines(on_kernels, B, H, dtype, forget_bias, seed):
+@given(
+    T=st.integers(1, 4), B=sizes, D=sizes, H=st.integers(1, 40), dtype=dtypes, forget_bias=st.floats(-3, 3),
+    gemm=st.booleans(), truncated=st.booleans(), seed=seeds,
+)  # fmt: skip
+def test_fused_lstm_equals_the_plain_one(T, B, D, H, dtype, forget_bias, gemm, truncated, seed):
     rng = np.random.default_rng(seed)
-    gates, recurrent, cell_prev, doutputs, dh_next, dcell = (
-        (2 * rng.standard_normal((B, width * H))).astype(dtype) for width in (4, 4, 1, 1, 1, 1)
-    )
 
-    def both_ways():
-        z, dgates = gates.copy(), np.empty_like(gates)
-        cell, tanh_cell, hidden = (np.empty_like(cell_prev) for _ in range(3))
-        kernels.gates_forward(z, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias)
-        dcell_prev = kernels.gates_backward(doutputs, dh_next, dcell, z, cell_prev, tanh_cell, dgates)
-        return z, cell, tanh_cell, hidden, dgates, dcell_prev
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(dtype)
 
-    close(on_kernels(both_ways), both_ways(), dtype)
+    params = {"weight_ih": normal(4 * H, D), "weight_hh": normal(4 * H, H) / H**0.5, "bias": normal(4 * H)}
+    inputs, doutputs, state = normal(T, B, D), normal(T, B, H), (normal(B, H), normal(B, H))
+    dstate = None if truncated else (normal(B, H), normal(B, H))
+
+    def run(kernels):
+        outputs, new_state, cache = kernels.lstm_forward(inputs, state, params, forget_bias)
+        return outputs, new_state, kernels.lstm_backward(doutputs, dstate, cache)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 512 if gemm else 0)
+        assert_close(run(fused), run(plain), dtype)
 
 
-@needs_compiler
 @settings(max_examples=30, deadline=None)
-@given(B=sizes, H=st.integers(1, 40), dtype=dtypes, forget_bias=st.floats(-3, 3), seed=seeds)
-def test_gate_kernels_that_do_the_product_equal_product_and_numpy_lines(on_kernels, B, H, dtype, forget_bias, seed):
+@given(
+    T=sizes, B=st.integers(1, 4), V=st.integers(1, 40), dtype=dtypes, scale=st.sampled_from([1, 30, 3000]),
+    weighted=st.booleans(), seed=seeds,
+)  # fmt: skip
+def test_fused_softmax_equals_the_plain_one(T, B, V, dtype, scale, weighted, seed):
     rng = np.random.default_rng(seed)
-    gates, dgates_next, hidden_prev, cell_prev, doutputs, dcell = (
-        (2 * rng.standard_normal((B, width * H))).astype(dtype) for width in (4, 4, 1, 1, 1, 1)
-    )
-    weight_hh = (rng.standard_normal((4 * H, H)) / H**0.5).astype(dtype)
+    logits, weights = (scale * rng.standard_normal((T, B, V))).astype(dtype), rng.random((T, B))
+    targets = rng.integers(V, size=(T, B))
 
-    def both_ways():
-        z, dgates = gates.copy(), np.empty_like(gates)
-        cell, tanh_cell, hidden = (np.empty_like(cell_prev) for _ in range(3))
-        recurrent = recurrence.row_product(hidden_prev, weight_hh.T)
-        kernels.gates_forward(z, recurrent, cell_prev, cell, tanh_cell, hidden, forget_bias)
-        dh_next = recurrence.row_product(dgates_next, recurrence.by_columns(weight_hh))
-        dcell_prev = kernels.gates_backward(doutputs, dh_next, dcell, z, cell_prev, tanh_cell, dgates)
-        return z, cell, tanh_cell, hidden, dgates, dcell_prev
+    def run(kernels):
+        loss, cache = kernels.softmax_cross_entropy_forward(logits, targets, weights if weighted else None)
+        return loss / scale, kernels.softmax_cross_entropy_backward(cache)
 
-    for value, reference in zip(on_kernels(both_ways), both_ways(), strict=True):  # sums of up to 160 products
-        np.testing.assert_allclose(value, reference, rtol=20 * TOLERANCE[dtype], atol=20 * TOLERANCE[dtype])
+    assert_close(run(fused), run(plain), dtype)
 
 
-@needs_compiler
-@settings(max_examples=30, deadline=None)
-@given(N=sizes, V=st.integers(1, 40), dtype=dtypes, scale=st.sampled_from([1, 30, 3000]), seed=seeds)
-def test_softmax_kernels_equal_the_numpy_lines(on_kernels, N, V, dtype, scale, seed):
+@settings(max_examples=20, deadline=None)
+@given(T=sizes, B=sizes, D=st.integers(1, 40), dtype=dtypes, seed=seeds)
+def test_fused_embedding_equals_the_plain_one_and_counts_each_word(T, B, D, dtype, seed):
     rng = np.random.default_rng(seed)
-    logits, weights = (scale * rng.standard_normal((N, V))).astype(dtype), rng.random(N).astype(dtype)
-    targets = rng.integers(V, size=N)
+    ids, weight = rng.integers(20, size=(T, B)), rng.standard_normal((20, D)).astype(dtype)
+    doutputs = rng.standard_normal((T, B, D)).astype(dtype)
 
-    def both_ways():
-        p = logits.copy()
-        total, target_logits = softmax.exp_rows(p, targets)
-        exponentials = p.copy()
-        softmax.softmax_gradient(p, total, targets, weights)
-        return total, target_logits, exponentials, p
+    def run(kernels):
+        outputs, cache = kernels.embedding_forward(ids, weight)
+        return outputs, kernels.embedding_backward(doutputs, cache)
 
-    close(on_kernels(both_ways), both_ways(), dtype)
-
-
-@needs_compiler
-def test_gradient_of_the_gate_kernels_matches_finite_differences(on_kernels):
-    rng = np.random.default_rng(0)
-    B, H = 3, 5
-    recurrent, cell_prev, r_hidden, r_cell = (rng.standard_normal((B, width * H)) for width in (4, 1, 1, 1))
-
-    def loss(params):
-        z, dgates = params["gates"].copy(), np.empty((B, 4 * H))
-        cell, tanh_cell, hidden = (np.empty((B, H)) for _ in range(3))
-        kernels.gates_forward(z, recurrent, params["cell_prev"], cell, tanh_cell, hidden, 0.5)
-        dcell_prev = kernels.gates_backward(r_hidden, 0 * r_hidden, r_cell, z, params["cell_prev"], tanh_cell, dgates)
-        return (r_hidden * hidden).sum() + (r_cell * cell).sum(), {"gates": dgates, "cell_prev": dcell_prev}
-
-    params = {"gates": rng.standard_normal((B, 4 * H)), "cell_prev": cell_prev}
-    for result in on_kernels(check_gradients, loss, params):
-        assert result.error < 1e-7, result
+    assert_close(run(fused), run(plain), dtype)
+    grad = run(fused)[1]["weight"]
+    np.testing.assert_array_equal(grad.counts[:, 0], np.bincount(ids.ravel(), minlength=20)[ids.ravel()])
 
 
-@needs_compiler
+def test_ids_outside_the_vocabulary_give_nan_and_are_never_read():
+    weight = np.ones((3, 4))
+    outputs, _ = fused.embedding_forward(np.array([[0, -1, 3, 2**40]]), weight)
+    assert np.isfinite(outputs[0, 0]).all()
+    assert np.isnan(outputs[0, 1:]).all()
+    for target in (-1, 5, 2**40):
+        loss, _ = fused.softmax_cross_entropy_forward(np.zeros((1, 2, 5)), np.array([[0, target]]))
+        assert np.isnan(loss)
+
+
 @settings(max_examples=10, deadline=None)
-@given(sizes=st.lists(st.integers(1, 20_000), min_size=1, max_size=4), dtype=dtypes, seed=seeds)
-def test_kernels_for_many_arrays_equal_the_numpy_lines(on_kernels, sizes, dtype, seed):
+@given(sizes=st.lists(st.integers(1, 20_000), min_size=3, max_size=3), dtype=dtypes, seed=seeds)
+def test_fused_clipping_and_sgd_equal_the_plain_ones(sizes, dtype, seed):
     rng = np.random.default_rng(seed)
-    weights, gradients = ([rng.standard_normal(size).astype(dtype) for size in sizes] for _ in range(2))
-    factor = np.asarray(rng.random(), dtype)
+    ids = rng.integers(20, size=(3, 4))
+    params = {f"p{n}": rng.standard_normal(size).astype(dtype) for n, size in enumerate(sizes)}
+    params["encoder.weight"] = rng.standard_normal((20, 6)).astype(dtype)
+    grads = {name: rng.standard_normal(param.shape).astype(dtype) for name, param in params.items()}
+    doutputs = rng.standard_normal((3, 4, 6)).astype(dtype)
 
-    def both_ways():
-        w, dw = ([array.copy() for array in arrays] for arrays in (weights, gradients))
-        total = many.sum_of_squares(dw)
-        many.scale(dw, factor)
-        scaled = [array.copy() for array in dw]
-        many.descend(w, dw, 0.3)
-        return [total, *scaled, *w]
+    def run(kernels):
+        mine = {name: param.copy() for name, param in params.items()}
+        my_grads = {name: grad.copy() for name, grad in grads.items()}
+        _, cache = kernels.embedding_forward(ids, mine["encoder.weight"])
+        my_grads["encoder.weight"] = kernels.embedding_backward(doutputs, cache)["weight"]
+        my_grads, norm = kernels.clip_by_global_norm(my_grads, 1.5)
+        kernels.sgd(mine, my_grads, 0.3)
+        return norm, mine
 
-    for value, reference in zip(on_kernels(both_ways), both_ways(), strict=True):
-        np.testing.assert_allclose(value, reference, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multi_tensor, "BLOCKS", 3)  # fewer blocks here, so that each has something to do
+        assert_close(run(fused), run(plain), dtype)
 
 
-@needs_compiler
-@pytest.mark.parametrize("small", [0, recurrence.SMALL], ids=["product apart", "one kernel a step"])
-def test_gradients_of_a_layer_on_kernels_match_finite_differences(on_kernels, small, monkeypatch):
-    monkeypatch.setattr(recurrence, "SMALL", small)
-    problem = lstm_case(Shapes(T=2, B=5, D=2, H=3), RandomInputs(0, np))
-    options = {"max_elements": 2, "directions": 3}
-    for result in on_kernels(partial(check_gradients, **options), problem.function, problem.params):
+@pytest.mark.parametrize("make_case", CASES)
+def test_gradients_of_the_fused_set_match_finite_differences(make_case):
+    case = make_case(Shapes(T=2, B=5, D=2, H=3, V=7), RandomInputs(0), fused)
+    for result in check_gradients(case.function, case.params, max_elements=2, directions=3):
         assert result.error <= BOUND, result
 
 
-@needs_compiler
+def test_gradients_of_a_large_layer_match_finite_differences(monkeypatch):
+    monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 0)
+    case = lstm_case(Shapes(T=2, B=5, D=2, H=3), RandomInputs(0), fused)
+    for result in check_gradients(case.function, case.params, max_elements=2, directions=3):
+        assert result.error <= BOUND, result
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**53), step=st.integers(0, 2**40), size=st.integers(1, 300), keep_prob=st.floats(0.01, 1))
-def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(compiled, seed, step, size, keep_prob):
-    rng = np.random.Generator(np.random.Philox(key=[seed, step]))
-    expected = dropout.dropout_mask(rng, size, keep_prob, "float32")
-    mask = np.full(size, np.nan, dtype="float32")
-    threshold = dropout.threshold_of(keep_prob)
-    numbers = np.uint64(seed), np.uint64(step), np.int32(threshold), np.float32(65536 / threshold), np.int64(size)
-    compiled(dropout.DROPOUT_MASK, "float32")(-(-size // (16 * cuda_on_cpu.THREADS)), mask, *numbers)
-    np.testing.assert_array_equal(mask, expected)
+def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(seed, step, size, keep_prob):
+    ids = np.zeros((1, 1), int)
+    masks = [kernels.dropout_masks(seed, step, (size,), keep_prob, "float32", ids) for kernels in (fused, plain)]
+    np.testing.assert_array_equal(*masks)
 
 
-@needs_compiler
-def test_a_wrong_sign_in_a_kernel_is_found(compiled, tmp_path):
-    text = softmax.SOFTMAX_GRADIENT.replace("- (v == targets[n])", "+ (v == targets[n])")
-    assert text != softmax.SOFTMAX_GRADIENT
-    p, total, targets, weights = np.ones((2, 3)), np.full(2, 3.0), np.array([0, 1]), np.ones(2)
-    expected = p.copy()
-    softmax.softmax_gradient(expected, total, targets, weights)
-    cuda_on_cpu.compile_kernel(text, "float64", tmp_path)(2, p, total, targets, weights, np.int32(3))
-    assert not np.allclose(p, expected)
+@pytest.mark.parametrize(
+    ("file", "name", "right", "wrong"),
+    [
+        ("softmax", "softmax_cross_entropy_backward", "- (v == targets[n])", "+ (v == targets[n])"),
+        ("lstm", "lstm_step_backward", "dc * i * (1 - g * g)", "dc * i * (1 + g * g)"),
+        ("embedding", "embedding_backward", "sum += (acc_t)", "sum -= (acc_t)"),
+    ],
+)
+def test_a_wrong_sign_in_a_kernel_is_found(file, name, right, wrong, monkeypatch):
+    @cache
+    def compile_wrong(a_file, a_name, dtype, **defines):
+        source = launch.kernel_source(a_file, dtype, **defines)
+        if a_name == name:
+            assert source.count(right) == 1
+            source = source.replace(right, wrong)
+        return cuda_on_cpu.compile_source(source)[a_name]
+
+    monkeypatch.setattr(launch, "compile_kernel", compile_wrong)
+    make_case = next(case for case in CASES if case.__name__ == f"{file}_case")
+    case = make_case(Shapes(T=2, B=5, D=2, H=3, V=7), RandomInputs(0), partial_set(monkeypatch))
+    results = check_gradients(case.function, case.params, max_elements=2, directions=3)
+    assert max(result.error for result in results) > 1e-2
+
+
+def partial_set(monkeypatch):
+    """The fused set, its LSTM with the product apart, as the mutated kernel has it."""
+    monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 0)
+    return fused
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    x = np.ones((4, 6))
+    with pytest.raises(ValueError, match="not contiguous"):
+        launch.launch("softmax", "softmax_cross_entropy_backward", (2,), (x[:, ::2], x[0], x[0], x[0], x, 3))
+    with pytest.raises(ValueError, match="not contiguous"):
+        multi_tensor.scale([x[:, ::2]], np.ones(()))
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc to compile the kernels with")
-@pytest.mark.parametrize(("text", "dtype"), TO_COMPILE)
-def test_nvcc_compiles_the_kernels(text, dtype, tmp_path):
-    path = tmp_path / "kernel.cu"
-    path.write_text(source(text, dtype))
-    subprocess.run(
-        ["nvcc", "-arch=sm_90", "-cubin", "-Werror=all-warnings", path, "-o", tmp_path / "kernel.cubin"], check=True
-    )
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("file", KERNELS)
+def test_nvcc_compiles_the_kernels(file, dtype, tmp_path):
+    compile_with_nvcc = partial(subprocess.run, check=True, cwd=tmp_path)
+    options = "-arch=sm_90", "-cubin", "-Werror=all-warnings"
+    (tmp_path / "kernel.cu").write_text(launch.kernel_source(file, dtype))
+    compile_with_nvcc(["nvcc", *options, "kernel.cu", "-o", "kernel.cubin"])
+    if dtype == "float32":  # and as it lies there, for an editor or a reader
+        compile_with_nvcc(["nvcc", *options, launch.KERNELS / f"{file}.cu", "-o", "as_it_is.cubin"])

@@ -1,30 +1,35 @@
-"""Matrix products that a CUDA graph can record.
+"""Matrix products that a CUDA graph can capture.
 
-CuPy hands ``a @ b`` to NVIDIA's library cuBLAS, but refuses to do so while a stream is recorded (CuPy's issue 6290);
-cuBLAS itself has no objection. So while `recordable_products` is in force, ``@`` calls cuBLAS from here, by way of
+CuPy hands ``a @ b`` to NVIDIA's library cuBLAS, but refuses to do so while a stream is being captured (CuPy's issue
+6290); cuBLAS itself has no objection. So while `capturable_matmul` is in force, ``@`` calls cuBLAS from here, by way of
 ctypes. Nothing else changes: the code of the layers knows nothing of it.
 
-cuBLAS stores matrices by columns: what NumPy stores as X is X^T to cuBLAS. So it is asked for C^T = B^T A^T, whose
-columns are the rows of C = A B.
+cuBLAS is column-major: what NumPy stores as X is X^T to cuBLAS. So it is asked for C^T = B^T A^T, whose columns are the
+rows of C = A B.
 """
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
-from minilstm.device import array_module
+from minilstm.gpu import launch
+from minilstm.types import Array
 
 AS_STORED, TRANSPOSED = 0, 1  # cublasOperation_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2}  # cudaDataType_t
 ARITHMETIC = {"float32": 68, "float64": 70, "float16": 68, "tf32": 77}  # cublasComputeType_t
-WORKSPACE = 32 * 2**20  # bytes, as cuBLAS advises for its largest cards
+WORKSPACE_BYTES = 32 * 2**20  # as cuBLAS advises for its largest cards
 
 
 @cache
-def library(cupy):
+def library() -> tuple[ctypes.CDLL, ctypes.c_void_p, Any]:
     """cuBLAS as CuPy has loaded it, a handle of our own, and memory for its intermediate results."""
+    import cupy
+
     _ = cupy.cuda.Device().cublas_handle  # CuPy finds and loads the library, wherever it is; by name it is found again
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
@@ -34,51 +39,54 @@ def library(cupy):
         raise RuntimeError(f"CuPy has loaded cuBLAS, but not as {name}") from error
     handle = ctypes.c_void_p()
     call(cublas.cublasCreate_v2, ctypes.byref(handle))
-    return cublas, handle, cupy.cuda.alloc(WORKSPACE)
+    return cublas, handle, cupy.cuda.alloc(WORKSPACE_BYTES)
 
 
-def call(function, *arguments):
+def call(function: Callable[..., int], *arguments: Any) -> None:
     """Call a function of cuBLAS; an error becomes an exception."""
     if status := function(*arguments):
-        raise RuntimeError(f"{function.__name__} failed with status {status}")
+        raise RuntimeError(f"{getattr(function, '__name__', 'cuBLAS')} failed with status {status}")
 
 
 @contextmanager
-def recordable_products(cupy):
+def capturable_matmul() -> Iterator[None]:
     """In the block, ``@`` on CuPy's arrays goes to cuBLAS directly, on the stream that is current as it begins."""
-    cublas, handle, workspace = library(cupy)
+    import cupy
+
+    cublas, handle, workspace = library()
     call(cublas.cublasSetStream_v2, handle, ctypes.c_void_p(cupy.cuda.get_current_stream().ptr))
-    call(cublas.cublasSetWorkspace_v2, handle, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(WORKSPACE))
-    cupy.ndarray.__matmul__ = product
+    call(cublas.cublasSetWorkspace_v2, handle, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(WORKSPACE_BYTES))
+    cupy.ndarray.__matmul__ = matmul
     try:
         yield
     finally:
         del cupy.ndarray.__matmul__  # it is CuPy's own again
 
 
-def product(a, b):
+def matmul(a: Array, b: Array) -> Array:
     """a @ b for a (M, K) or (K,) and b (K, N): a new array, as NumPy defines it."""
-    cupy = array_module(a)
+    import cupy
+
     (K, N), M = b.shape, a.size // len(b)
     c = cupy.empty((*a.shape[:-1], N), dtype=a.dtype)
     arithmetic = "tf32" if a.dtype == "float32" and os.environ.get("CUPY_TF32") == "1" else a.dtype.name
     number = ctypes.c_double if a.dtype == "float64" else ctypes.c_float
     operand_a, operand_b = operand(a.reshape(M, K)), operand(b)
-    cublas, handle, _ = library(cupy)
+    cublas, handle, _ = library()
     call(
         cublas.cublasGemmEx, handle, operand_b[0], operand_a[0], N, M, K, ctypes.byref(number(1)),
         *operand_b[1:], *operand_a[1:], ctypes.byref(number(0)),
-        ctypes.c_void_p(c.data.ptr), TYPES[c.dtype.name], N, ARITHMETIC[arithmetic], -1,
+        ctypes.c_void_p(launch.address(c)), TYPES[c.dtype.name], N, ARITHMETIC[arithmetic], -1,
     )  # fmt: skip
     return c
 
 
-def operand(x):
+def operand(x: Array) -> tuple[int, ctypes.c_void_p, int, int]:
     """How cuBLAS is to read X^T: its operation, and address, type and row length of what is stored."""
     if x.flags.c_contiguous:
         operation, length = AS_STORED, x.shape[1]
     elif x.flags.f_contiguous:
         operation, length = TRANSPOSED, x.shape[0]
     else:
-        raise ValueError(f"a matrix {x.shape} in a product has gaps in memory")
-    return operation, ctypes.c_void_p(x.data.ptr), TYPES[x.dtype.name], length
+        raise ValueError(f"a matrix {x.shape} in a product is not contiguous")
+    return operation, ctypes.c_void_p(launch.address(x)), TYPES[x.dtype.name], length

@@ -1,83 +1,93 @@
-"""Compiling and launching the CUDA kernels whose texts stand beside the NumPy lines that they replace."""
+"""Compiling and launching the CUDA kernels in gpu/kernels/.
+
+A kernel's file is compiled as it is, after DTYPE and other definitions that it names; `#include "..."` of a file beside
+it is replaced by that file's text, so that CuPy's cache of compiled kernels notices a change there too.
+"""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minilstm.device import array_module
+from minilstm.types import Array
 
+KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256  # of a block: a power of two, for block_reduce
-TYPES = {
-    "float64": "typedef double real, wide;",
-    "float32": "typedef float real, wide;",
-    "float16": "#include <cuda_fp16.h>\ntypedef __half real;\ntypedef float wide;",
-}
-
-BLOCK_REDUCE = """
-// The sum, or the largest, of one number of each thread of the block: in log2(blockDim.x) rounds the upper half of the
-// threads hands its numbers to the lower half. The order is always the same, and so is the result, bit for bit.
-__device__ wide block_reduce(wide value, wide* shared, bool largest)
-{
-    shared[threadIdx.x] = value;
-    for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            wide other = shared[threadIdx.x + half];
-            shared[threadIdx.x] = largest ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
-        }
-    }
-    __syncthreads();
-    value = shared[0];
-    __syncthreads();
-    return value;
-}
-"""
 
 
-def launch(text, blocks, arrays, numbers):
-    """Launch a kernel: `blocks` blocks of THREADS threads each.
+@cache
+def kernel_source(file: str, dtype: str, **defines: int) -> str:
+    """The CUDA source of ``kernels/<file>.cu`` for arrays of one dtype."""
+    defines = {"DTYPE": 8 * np.dtype(dtype).itemsize, **defines}
+    text = (KERNELS / f"{file}.cu").read_text(encoding="utf-8")
+    text = re.sub(r'#include "(.+)"', lambda match: (KERNELS / match[1]).read_text(encoding="utf-8"), text)
+    return "".join(f"#define {name} {value}\n" for name, value in defines.items()) + text
+
+
+@cache
+def compile_kernel(file: str, name: str, dtype: str, **defines: int) -> Callable[..., None]:
+    """A kernel, ``kernel(grid, block, arguments)``, compiled when it is first used."""
+    import cupy
+
+    return cupy.RawModule(code=kernel_source(file, dtype, **defines)).get_function(name)
+
+
+def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
+    """acc_t for arrays of a dtype: float64 for float64, else float32."""
+    return np.promote_types(dtype, np.float32)
+
+
+def launch(
+    file: str,
+    name: str,
+    grid: tuple[int, ...],
+    arguments: Sequence[Any],
+    dtype: Any = None,
+    **defines: int,
+) -> None:
+    """Launch a kernel on the current stream.
 
     Parameters
     ----------
-    text : str
-        C, with one function for the launch; in it `real` is the dtype of the first array.
-    blocks : int
-    arrays, numbers : sequence
-        The function's arguments, the arrays first; a NumPy number has the C type of its dtype.
+    file, name : str
+        ``kernels/<file>.cu``, and the function in it.
+    grid : tuple of int
+        Blocks, of `THREADS` threads each.
+    arguments : sequence
+        Contiguous arrays, or numbers: an int is an int in the kernel, a float is an acc_t, a NumPy scalar has the C
+        type of its dtype, a structured array of one element is a struct.
+    dtype : dtype, optional
+        scalar_t; by default that of the first argument.
+    defines : int
+        Further definitions for the kernel's file.
 
     Raises
     ------
     ValueError
-        If an array has gaps: a kernel counts on elements lying side by side.
+        If an array is not contiguous: a kernel indexes it as one block of memory.
     """
-    if not all(array.flags.c_contiguous for array in arrays):
-        raise ValueError(f"{name_of(text)}: an array is not contiguous")
-    kernel = compiled(array_module(arrays[0]), text, arrays[0].dtype.name)
-    kernel((blocks,), (THREADS,), (*arrays, *numbers))
+    dtype = np.dtype(arguments[0].dtype if dtype is None else dtype)
+    typed = []
+    for argument in arguments:
+        if isinstance(argument, int):
+            typed.append(np.int32(argument))
+        elif isinstance(argument, float) and not isinstance(argument, np.generic):
+            typed.append(accumulator_dtype(dtype).type(argument))
+        else:
+            typed.append(argument)
+            if getattr(argument, "ndim", 0) and not argument.flags.c_contiguous:
+                raise ValueError(f"{name}: an array of shape {argument.shape} is not contiguous")
+    compile_kernel(file, name, dtype.name, **defines)(grid, (THREADS,), tuple(typed))
 
 
-def launch_threads(text, threads, arrays, *numbers):
-    """Launch a kernel that needs so many threads, in as many blocks as it takes.
-
-    An int is an int in the kernel, a float is a `wide`.
-    """
-    wide = np.float64 if arrays[0].dtype == "float64" else np.float32
-    numbers = [np.int32(number) if isinstance(number, int) else wide(number) for number in numbers]
-    launch(text, -(-threads // THREADS), arrays, numbers)
+def blocks_for(threads: int) -> tuple[int]:
+    """The grid that has at least `threads` threads."""
+    return (-(-threads // THREADS),)
 
 
-def name_of(text):
-    """The name of the function that is launched."""
-    return re.search(r"__global__ void (\w+)", text)[1]
-
-
-def source(text, dtype):
-    """A kernel's text with what `real` and `wide` mean for arrays of one dtype."""
-    return TYPES[dtype] + text
-
-
-@cache
-def compiled(cupy, text, dtype):
-    """The kernel, compiled when it is first used."""
-    return cupy.RawModule(code=source(text, dtype)).get_function(name_of(text))
+def address(array: Array) -> int:
+    """Where an array's memory begins."""
+    return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data  # CuPy's, NumPy's

@@ -1,95 +1,72 @@
-"""The same pointwise math for many arrays: NumPy lines, and beside them one CUDA kernel for all arrays together.
+"""Clipping and SGD on a GPU: one kernel for all parameters together (multi-tensor apply), kernels/multi_tensor.cu.
 
-A model has a dozen parameters or more, most of them small. On a GPU a launch for each would cost more than the math.
-So the kernels below are made for a number of arrays, whose addresses and sizes are their parameters; each array has
-BLOCKS blocks of threads to itself.
+The names are those of optim.py. An embedding's sparse gradient, a single array, is left to CuPy.
 """
 
-from functools import cache
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minilstm.device import array_module, on_gpu
-from minilstm.gpu.launch import BLOCK_REDUCE, launch
+from minilstm.gpu import launch
+from minilstm.layers.embedding import SparseGradient
+from minilstm.optim import squared_norm
+from minilstm.types import Array, Grads, Params
 
 BLOCKS = 256  # for each array: enough to keep a large card busy with one of them
 
-SUM_OF_SQUARES = """
-    __shared__ wide shared[256];
-    wide sum = 0;
-    for (long long n = first; n < size; n += stride) sum += x[n] * x[n];
-    sum = block_reduce(sum, shared, false);
-    if (threadIdx.x == 0) result[blockIdx.x] = sum;
-"""
+
+def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:
+    """Scale all gradients together, in place; as `minilstm.optim.clip_by_global_norm`."""
+    dense, sparse = split_sparse(grads)
+    norm = (sum_of_squares(list(dense.values())) + sum(squared_norm(grad) for grad in sparse.values())) ** 0.5
+    factor = max_grad_norm / np.maximum(norm, max_grad_norm)
+    scale([*dense.values(), *(grad.values for grad in sparse.values())], factor)
+    return grads, norm
 
 
-def sum_of_squares(arrays):
-    """Sum of the squares of all elements of some arrays: an array (), at least float32."""
-    arrays = list(arrays)
-    if arrays and on_gpu(arrays[0]):
-        xp = array_module(arrays[0])
-        sums = xp.empty(len(arrays) * BLOCKS, dtype=arrays[0].dtype)
-        launch_together(SUM_OF_SQUARES, {"x": arrays}, sums)
-        return sums.sum()
-    total = 0
-    for x in arrays:
-        xp = array_module(x)
-        x = x.astype(xp.promote_types(x.dtype, xp.float32), copy=False).reshape(-1)
-        total = total + x @ x
-    return total
+def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
+    """W <- W - learning_rate * dW, in place; as `minilstm.optim.sgd`."""
+    dense, sparse = split_sparse(grads)
+    sgd_update([params[name] for name in dense], list(dense.values()), learning_rate)
+    for name, grad in sparse.items():
+        params[name][grad.ids] -= learning_rate * grad.values  # a repeated row writes the same result twice
 
 
-SCALE = """
-    for (long long n = first; n < size; n += stride) x[n] *= *result;
-"""
+def split_sparse(grads: Grads) -> tuple[Params, dict[str, SparseGradient]]:
+    """Gradients split into two dicts: whole arrays, and those of an embedding's used rows."""
+    sparse = {name: grad for name, grad in grads.items() if isinstance(grad, SparseGradient)}
+    return {name: grad for name, grad in grads.items() if name not in sparse}, sparse
 
 
-def scale(arrays, factor):
-    """x <- factor * x for each array x of some, in place; factor is an array ()."""
-    if on_gpu(factor):
-        return launch_together(SCALE, {"x": arrays}, factor)
-    for x in arrays:
-        x *= factor.astype(x.dtype)
+def sum_of_squares(arrays: Sequence[Array]) -> Array:
+    """Sum of the squares of all elements of several arrays: an array ()."""
+    partial = np.empty_like(arrays[0], shape=len(arrays) * BLOCKS)
+    multi_tensor_apply("sum_of_squares", arrays, arrays, partial)
+    return partial.sum()
 
 
-DESCEND = """
-    for (long long n = first; n < size; n += stride) w[n] -= *result * dw[n];
-"""
+def scale(arrays: Sequence[Array], factor: float | Array) -> None:
+    """x <- factor * x for each array x, in place."""
+    multi_tensor_apply("scale", arrays, arrays, as_array(factor, arrays[0]))
 
 
-def descend(weights, gradients, learning_rate):
-    """W <- W - learning_rate * dW for each array W of some and its dW, in place; dW is spent."""
-    if weights and on_gpu(weights[0]):
-        xp = array_module(weights[0])
-        return launch_together(DESCEND, {"w": weights, "dw": gradients}, xp.asarray(learning_rate, weights[0].dtype))
-    for w, dw in zip(weights, gradients, strict=True):
-        dw *= learning_rate
-        w -= dw
+def sgd_update(arrays: Sequence[Array], gradients: Sequence[Array], learning_rate: float | Array) -> None:
+    """x <- x - learning_rate * dx for each array x and its dx, in place."""
+    multi_tensor_apply("sgd_update", arrays, gradients, as_array(learning_rate, arrays[0]))
 
 
-@cache
-def text_for(body, names, count):
-    """The text of a kernel for `count` arrays of each name, with the body that does a block's part of one array."""
-
-    def listed(item):
-        return ", ".join(item.format(k) for k in range(count))
-
-    parameters = ", ".join(listed(f"real* {name}{{}}") for name in names)
-    tables = "".join(f"    real* const all_{name}[] = {{{listed(name + '{}')}}};\n" for name in names)
-    chosen = "".join(f"    real* const {name} = all_{name}[blockIdx.x / {BLOCKS}];\n" for name in names)
-    return f"""{BLOCK_REDUCE}
-extern "C" __global__ void together({parameters}, wide* result, {listed("long long size{}")})
-{{
-{tables}    const long long all_sizes[] = {{{listed("size{}")}}};
-{chosen}    const long long size = all_sizes[blockIdx.x / {BLOCKS}], stride = {BLOCKS}LL * blockDim.x;
-    const long long first = blockIdx.x % {BLOCKS} * (long long)blockDim.x + threadIdx.x;
-{body}}}
-"""
+def as_array(number: float | Array, like: Array) -> Array:
+    """A number as an array () of the dtype of `like`, on its device, where a kernel can read it."""
+    return np.asarray(number, dtype=like.dtype, like=like)
 
 
-def launch_together(body, lists, result):
-    """Launch the kernel with this body for all arrays of the lists, which are named as in the body."""
-    [count] = {len(arrays) for arrays in lists.values()}
-    [first, *_] = lists.values()
-    arrays = [array for each in lists.values() for array in each]
-    launch(text_for(body, tuple(lists), count), count * BLOCKS, [*arrays, result], [np.int64(x.size) for x in first])
+def multi_tensor_apply(name: str, arrays: Sequence[Array], gradients: Iterable[Array], result: Array) -> None:
+    """Launch a kernel for all arrays together; `result` is an array that it reads or writes."""
+    count = len(arrays)
+    tensors = np.zeros(1, dtype=[("x", np.uint64, count), ("dx", np.uint64, count), ("size", np.int64, count)])
+    tensors["x"] = [launch.address(x) for x in arrays]
+    tensors["dx"] = [launch.address(dx) for dx in gradients]
+    tensors["size"] = [x.size for x in arrays]
+    if not all(array.flags.c_contiguous for array in (*arrays, *gradients)):
+        raise ValueError(f"{name}: an array is not contiguous")
+    launch.launch("multi_tensor", name, (BLOCKS, count), (tensors, result), dtype=arrays[0].dtype, COUNT=count)

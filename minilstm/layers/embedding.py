@@ -34,7 +34,7 @@ class SparseGradient(NamedTuple):
 
     def to_dense(self, num_rows: int) -> Array:
         """The whole gradient, (num_rows, D), zero in the rows that were not used."""
-        dense = np.zeros_like(self.values, shape=(num_rows, self.values.shape[1]))
+        dense = np.zeros((num_rows, self.values.shape[1]), dtype=self.values.dtype, like=self.values)
         dense[self.ids] = self.values
         return dense
 
@@ -97,6 +97,6 @@ def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradien
     )  # (U,) the words used; (N,) each position's among them
     doutputs = doutputs.reshape(len(rows), -1)  # (N, D)
     dtype = np.promote_types(doutputs.dtype, np.float32)  # in half precision a frequent word's sum would lose terms
-    values = np.zeros_like(doutputs, shape=(len(ids), doutputs.shape[1]), dtype=dtype)  # (U, D)
+    values = np.zeros((len(ids), doutputs.shape[1]), dtype=dtype, like=doutputs)  # (U, D)
     np.add.at(values, rows, doutputs.astype(dtype, copy=False))
     return {"weight": SparseGradient(ids, values)}

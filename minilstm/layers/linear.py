@@ -28,9 +28,7 @@ def linear_backward(doutputs: Array, cache: Cache) -> tuple[Array, Grads]:
     """Gradient of the outputs (..., V) -> gradient of the inputs (..., H), and grads: "weight" (V, H), "bias" (V,)."""
     rows, params = cache
     drows = doutputs.reshape(len(rows), -1)  # (N, V)
-    grads = {
-        "weight": drows.T @ rows,
-        "bias": np.ones_like(drows, shape=len(drows)) @ drows,  # a sum as a product, so that every core adds
-    }
+    ones = np.ones(len(drows), dtype=drows.dtype, like=drows)
+    grads = {"weight": drows.T @ rows, "bias": ones @ drows}  # the bias's sum as a product, so that every core adds
     dinputs = drows @ params["weight"]
     return dinputs.reshape(*doutputs.shape[:-1], -1), grads

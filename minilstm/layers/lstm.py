@@ -90,7 +90,7 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     """
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    hs = np.empty_like(inputs, shape=(T + 1, B, H))  # hs[t] is h_{t-1}: the state that step t starts from
+    hs = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # hs[t] is h_{t-1}: the state that step t starts from
     hs[0], c = state
     x_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (T B, 4H), all steps at once
     x_ih = x_ih.reshape(T, B, 4 * H)
@@ -125,7 +125,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     inputs, params, hs, steps = cache
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    dz = np.empty_like(inputs, shape=(T, B, 4 * H))
+    dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
     dh_next, dc_next = dstate or (np.zeros_like(hs[0]), np.zeros_like(hs[0]))
     for t in reversed(range(T)):
         dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1

@@ -53,7 +53,7 @@ def softmax_cross_entropy_forward(
     s = s - s.max(axis=1, keepdims=True)  # the same probabilities, and exp cannot overflow
     target_s = np.take_along_axis(s, targets.reshape(T * B, 1), axis=1)[:, 0]  # (N,)
     exps = np.exp(s, out=s)  # (N, V), p_n times sums_n
-    sums = exps @ np.ones_like(exps, shape=V)  # (1) (N,); a sum as a product, so that every core adds
+    sums = exps @ np.ones(V, dtype=exps.dtype, like=exps)  # (1) (N,), a sum, by all cores
     w = np.ones_like(sums) if loss_weights is None else loss_weights.reshape(T * B).astype(sums.dtype)
     loss = (w * (np.log(sums) - target_s)).sum() / B  # (2) -log p = log(sum) - s
     return loss, (logits.shape, logits.dtype, targets, exps, sums, w)

@@ -90,6 +90,9 @@ def pack_checkpoint(state: TrainState) -> bytes:
                 f"diverged: after step {progress.step} {name} is not finite; lower learning_rate, max_grad_norm, "
                 "init_scale or forget_bias (the last good checkpoint is kept)"
             )
+    carried_text = base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode()
+    if len(carried_text) > MAX_CARRIED_BYTES:
+        raise UserError(f"the carried state is over {MAX_CARRIED_BYTES:,} bytes; lower batch_size or hidden_size")
     metadata = {
         "sha256": BLANK.decode(),
         "format": FORMAT,
@@ -97,10 +100,8 @@ def pack_checkpoint(state: TrainState) -> bytes:
         "vocabulary": state.vocabulary,
         "progress": asdict(progress),
         "loss_scale": None if state.loss_scale is None else to_host(state.loss_scale).tolist(),
-        "carried": base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode(),
+        "carried": carried_text,
     }
-    if len(metadata["carried"]) > MAX_CARRIED_BYTES:
-        raise UserError(f"the carried state is over {MAX_CARRIED_BYTES:,} bytes; lower batch_size or hidden_size")
     return add_checksum(safetensors.numpy.save(contiguous(tensors), {"minilstm": json.dumps(metadata)}))
 
 
@@ -155,10 +156,11 @@ def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict
         raise ValueError("its bytes are not those that were written, as their sha256 shows")
     config = Config(**metadata["config"])
     counts = dict(metadata["progress"])
-    carried_text, scale = metadata.get("carried"), metadata.get("loss_scale")
-    if metadata["format"] == EARLIER_FORMAT:  # which had other names, and no loss scale of its own
-        counts["loss"], carried_text = counts.pop("cost"), metadata["state"]
-        scale = [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
+    if metadata["format"] == EARLIER_FORMAT:  # which had other names, and a constant loss scale
+        counts["loss"] = counts.pop("cost")
+        carried_text, scale = metadata["state"], [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
+    else:
+        carried_text, scale = metadata["carried"], metadata["loss_scale"]
     progress = Progress(**counts)
     require_possible(progress, scale, config)
     shapes = param_shapes(config, len(tensors["decoder.bias"]))

@@ -79,6 +79,7 @@ def fresh_directory(model: str) -> Path:
             return run
         except FileExistsError:
             continue
+    raise AssertionError("unreachable: the count has no end")
 
 
 def require_room(run: Path, overwrite: bool) -> None:
@@ -241,4 +242,4 @@ def parse_cell(column: str, text: str) -> str | int | float | None:
 
 def possible(value: object) -> bool:
     """Whether a value is a number that a perplexity, speed or norm can be."""
-    return type(value) in (int, float) and 0 <= value < 1e305
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e305

@@ -8,7 +8,7 @@ provided the vocabulary has it: from the training text, or because min_count is 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,0 +1,28 @@
+"""The fused set of functions, ``--kernels fused``: the names of minilstm.plain, computed by CUDA kernels.
+
+What is not faster as a kernel of our own is the plain function itself.
+"""
+
+from minilstm.gpu.dropout import dropout_masks
+from minilstm.gpu.embedding import embedding_backward, embedding_forward
+from minilstm.gpu.lstm import lstm_backward, lstm_forward
+from minilstm.gpu.multi_tensor import clip_by_global_norm, sgd
+from minilstm.gpu.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minilstm.layers.dropout import dropout_backward, dropout_forward
+from minilstm.layers.linear import linear_backward, linear_forward
+
+__all__ = [
+    "clip_by_global_norm",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_masks",
+    "embedding_backward",
+    "embedding_forward",
+    "linear_backward",
+    "linear_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "sgd",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+]

@@ -1,0 +1,28 @@
+// Sums and maxima over the threads of a block or of a warp. The order is always the same, and so is the result, bit for
+// bit.
+
+// In log2(blockDim.x) rounds the upper half of the threads hands its numbers to the lower half.
+__device__ acc_t block_reduce(acc_t value, acc_t* shared, bool maximum)
+{
+    shared[threadIdx.x] = value;
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) {
+            acc_t other = shared[threadIdx.x + half];
+            shared[threadIdx.x] = maximum ? fmax(shared[threadIdx.x], other) : shared[threadIdx.x] + other;
+        }
+    }
+    __syncthreads();
+    value = shared[0];
+    __syncthreads();
+    return value;
+}
+
+enum { WARP = 32 };  // threads that run in step
+
+// In five rounds every thread adds the number of the thread whose index differs from its own in one bit.
+__device__ acc_t warp_sum(acc_t value)
+{
+    for (int bit = WARP / 2; bit > 0; bit /= 2) value += __shfl_xor_sync(0xFFFFFFFF, value, bit);
+    return value;
+}

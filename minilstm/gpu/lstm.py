@@ -1,0 +1,73 @@
+"""The LSTM on a GPU: the loops of layers/lstm.py, each time step one kernel of kernels/lstm.cu.
+
+Every NumPy line would be a kernel of its own: a launch that takes microseconds, and a pass through memory. Here the
+gates of a step are one kernel. The recurrent matrix product W_hh h_{t-1} of a small layer is done by that kernel, too;
+the weights of a large layer would not come from memory fast enough there, and cuBLAS does its products.
+"""
+
+import numpy as np
+
+from minilstm.gpu import launch
+from minilstm.types import Array, Cache, Grads, Params, State
+
+MAX_FUSED_HIDDEN_SIZE = 512  # largest layer whose kernels do the product: estimated; benchmarks/recurrence.py measures
+WARP, ROWS = 32, 4  # as in kernels/lstm.cu: a warp does one unit of ROWS rows of the batch
+
+
+def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float = 0.0) -> tuple[Array, State, Cache]:
+    """Run one layer over a window; parameters and returns as for `minilstm.layers.lstm.lstm_forward`."""
+    T, B, D = inputs.shape
+    W_hh = params["weight_hh"]
+    H = W_hh.shape[1]
+    h = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # h[t + 1] is h_t; h[0] the state before the window
+    c = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)
+    tanh_c = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)
+    h[0], c[0] = state
+    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): W_ih x_t + b, after the step i, f, g, o
+    gates += params["bias"]
+    gates = gates.reshape(T, B, 4 * H)
+    for t in range(T):
+        arrays = gates[t], c[t], c[t + 1], tanh_c[t], h[t + 1], float(forget_bias), B, H
+        if H <= MAX_FUSED_HIDDEN_SIZE:
+            launch.launch("lstm", "lstm_step_forward_with_gemm", grid_with_gemm(B, H), (h[t], W_hh, *arrays))
+        else:
+            launch.launch("lstm", "lstm_step_forward", launch.blocks_for(B * H), (h[t] @ W_hh.T, *arrays))
+    return h[1:].copy(), (h[T].copy(), c[T].copy()), (inputs, params, h, c, tanh_c, gates)
+
+
+def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[Array, State, Grads]:
+    """Backpropagation through time; parameters and returns as for `minilstm.layers.lstm.lstm_backward`."""
+    inputs, params, h, c, tanh_c, gates = cache
+    T, B, D = inputs.shape
+    W_hh = params["weight_hh"]
+    H = W_hh.shape[1]
+    fused = H <= MAX_FUSED_HIDDEN_SIZE
+    if fused:
+        W_hh_T = np.ascontiguousarray(W_hh.T)  # (H, 4H), once a window
+    dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
+    dc = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)  # dc[t] is the gradient of c_{t-1}
+    dh_next, dc_next = dstate or 2 * (np.zeros_like(h[0]),)  # one array for both: they are only read
+    for t in reversed(range(T)):
+        arrays = doutputs[t], dc_next, gates[t], c[t], tanh_c[t], dz[t], dc[t], B, H
+        if fused and t < T - 1:
+            launch.launch("lstm", "lstm_step_backward_with_gemm", grid_with_gemm(B, H), (dz[t + 1], W_hh_T, *arrays))
+        else:
+            launch.launch("lstm", "lstm_step_backward", launch.blocks_for(B * H), (dh_next, *arrays))
+        dc_next = dc[t]
+        if not fused:
+            dh_next = dz[t] @ W_hh  # (B, H)
+    if fused:
+        dh_next = dz[0] @ W_hh
+    dz = dz.reshape(T * B, 4 * H)
+    grads = {
+        "weight_ih": dz.T @ inputs.reshape(T * B, D),
+        "weight_hh": dz.T @ h[:-1].reshape(T * B, H),
+        "bias": dz.sum(axis=0),
+    }
+    dinputs = (dz @ params["weight_ih"]).reshape(T, B, D)
+    return dinputs, (dh_next, dc_next.copy()), grads
+
+
+def grid_with_gemm(B: int, H: int) -> tuple[int]:
+    """Blocks of the kernels that do the product: a warp for each of the H units of each ROWS rows."""
+    return launch.blocks_for(WARP * H * -(-B // ROWS))
