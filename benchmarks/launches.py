@@ -22,14 +22,15 @@ from minilstm.errors import UserError
 
 FAMILIES = {
     "matrix products": r"gemm|gemv|cutlass|cublas|splitK|dot_kernel|sm90_|sm80_",
-    "gates": r"gates_(for|back)ward",
-    "softmax": r"exp_rows|softmax_gradient",
+    "LSTM steps": r"lstm_step",
+    "softmax": r"softmax_cross_entropy",
+    "embedding": r"embedding_",
     "dropout masks": r"dropout_mask",
-    "norm, clipping, SGD": r"together",
+    "norm, clipping, SGD": r"sum_of_squares|^scale|sgd_update",
     "copies": r"Memcpy|Memset|copy",
     "other": r"",
 }
-COLOURS = "#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#BBBBBB"
+COLOURS = "#0072B2", "#D55E00", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#BBBBBB"
 
 
 def measure(config, steps):
@@ -38,12 +39,12 @@ def measure(config, steps):
 
     step = minilstm_step(config, "train", "cuda")
     for _ in range(5):
-        cost = step()
-    float(cost)
+        loss = step()
+    float(loss)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         for _ in range(steps):
-            cost = step()
-        float(cost)
+            loss = step()
+        float(loss)
     events = [event for event in trace.events() if "cuda" in str(event.device_type).lower()]
     counts, times = defaultdict(float), defaultdict(float)
     for event in events:

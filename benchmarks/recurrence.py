@@ -1,10 +1,10 @@
-"""One LSTM layer on a GPU, its recurrent products done by the library or by the kernels of the gates.
+"""One LSTM layer on a GPU, its recurrent matrix product done by cuBLAS or by the kernel of the step.
 
     python -m benchmarks.recurrence                  # needs a GPU
 
 Writes recurrence.json and recurrence.png: microseconds of a time step, forward and backward, for growing hidden sizes,
-all ways in turn. Where the lines cross is where `SMALL` in minilstm/recurrence.py belongs, and the lower one of the
-kernels tells its `ROWS`.
+all ways in turn. Where the lines cross is where `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py belongs, and the lower
+one of the kernels tells its `ROWS`.
 """
 
 import argparse
@@ -20,28 +20,29 @@ from matplotlib.figure import Figure
 from benchmarks.machine import describe
 from minilstm.device import select_device, use_precision
 from minilstm.errors import UserError
-from minilstm.gpu import lstm_kernels as kernels
-from minilstm.gpu import recurrence
-from minilstm.gpu.cublas import recordable_products
-from minilstm.gpu.graph import record_graph
-from minilstm.layers.lstm import lstm_backward, lstm_forward
+from minilstm.gpu import launch, lstm
+from minilstm.gpu.graph import capture_graph
 
-WAYS = {  # the largest layer whose products are put off, and the rows of a warp that does them
-    "library": (0, 4),
-    "gates' kernel, 4 rows": (sys.maxsize, 4),
-    "gates' kernel, 10 rows": (sys.maxsize, 10),
+WAYS = {  # the largest layer whose kernels do the product, and the rows of a warp
+    "cuBLAS": (0, 4),
+    "step's kernel, 4 rows": (sys.maxsize, 4),
+    "step's kernel, 10 rows": (sys.maxsize, 10),
 }
 COLOURS = "#0072B2", "#D55E00", "#009E73"
 T, B = 20, 20
 WINDOWS = 100  # of a measurement
 
 
-def with_rows(name, rows):
-    """The kernel of this name, its warps working on so many rows."""
-    return patch.object(kernels, name, getattr(kernels, name).replace("ROWS = 4 }", f"ROWS = {rows} }}"))
+def source_with_rows(rows, kernel_source=launch.kernel_source):
+    """`kernel_source` with warps that work on a given number of rows."""
+
+    def changed(file, dtype, **defines):
+        return kernel_source(file, dtype, **defines).replace("enum { ROWS = 4 }", f"enum {{ ROWS = {rows} }}")
+
+    return changed
 
 
-def make_replay(H, small, rows, dtype, cupy):
+def make_replay(H, largest, rows, dtype, cupy):
     """A layer's forward and backward pass over a window as one CUDA graph: a function that launches it."""
     rng = np.random.default_rng(0)
     shapes = {"weight_ih": (4 * H, H), "weight_hh": (4 * H, H), "bias": (4 * H,)}
@@ -49,18 +50,19 @@ def make_replay(H, small, rows, dtype, cupy):
     inputs, doutputs = (cupy.asarray(rng.standard_normal((T, B, H)).astype(dtype)) for _ in range(2))
     state = cupy.zeros((B, H), dtype=dtype), cupy.zeros((B, H), dtype=dtype)
 
-    @recordable_products(cupy)
     def run():
-        outputs, _, cache = lstm_forward(inputs, state, params)
-        return outputs, lstm_backward(doutputs, None, cache)[0]
+        outputs, _, cache = lstm.lstm_forward(inputs, state, params)
+        return outputs, lstm.lstm_backward(doutputs, None, cache)[0]
 
     with (
-        patch.multiple(recurrence, SMALL=small, ROWS=rows),
-        with_rows("GATES_FORWARD_WITH_PRODUCT", rows),
-        with_rows("GATES_BACKWARD_WITH_PRODUCT", rows),
+        patch.multiple(lstm, MAX_FUSED_HIDDEN_SIZE=largest, ROWS=rows),
+        patch.object(launch, "kernel_source", source_with_rows(rows)),
     ):
+        launch.compile_kernel.cache_clear()
         run()  # compiles the kernels, sets up the library
-        return record_graph(run, cupy)[1]
+        replay = capture_graph(run)[1]
+    launch.compile_kernel.cache_clear()
+    return replay
 
 
 def microseconds(replay, cupy):
@@ -81,7 +83,7 @@ def draw(result, path):
     sizes = [row["hidden_size"] for row in result["rows"]]
     for way, colour, style in zip(WAYS, COLOURS, ("o-", "s--", "D-."), strict=True):
         axes.loglog(sizes, [row["microseconds"][way] for row in result["rows"]], style, color=colour, label=way)
-    axes.axvline(recurrence.SMALL, color="#777777", linestyle=":", label="SMALL, today's limit")
+    axes.axvline(lstm.MAX_FUSED_HIDDEN_SIZE, color="#777777", linestyle=":", label="MAX_FUSED_HIDDEN_SIZE")
     axes.set_xticks(sizes, sizes)
     axes.minorticks_off()
     axes.set_xlabel("hidden size (batch of 20)")
