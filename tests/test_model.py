@@ -51,47 +51,47 @@ def slow_loss(params, ids):
     return -sum(slow_log_probability(params, CONFIG.forget_bias, word, target, state) for word, target in pairwise(ids))
 
 
-def test_cost_over_two_windows_is_that_of_the_equations_token_by_token():
-    params = init_params(CONFIG, V, np)
+def test_loss_over_two_windows_is_that_of_the_equations_token_by_token():
+    params = init_params(CONFIG, V)
     ids = np.random.default_rng(0).integers(V, size=(15, 3))
-    state, total = zero_state(CONFIG, 3, np), 0.0
+    state, total = zero_state(CONFIG, 3), 0.0
     for start in (0, 7):
-        cost, _, state = loss_and_gradients(params, CONFIG, ids[start : start + 7], ids[start + 1 : start + 8], state)
-        total += cost
+        loss, _, state = loss_and_gradients(params, CONFIG, ids[start : start + 7], ids[start + 1 : start + 8], state)
+        total += loss
     assert total == pytest.approx(sum(slow_loss(params, ids[:, b]) for b in range(3)) / 3, rel=1e-12)
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 50])
 def test_evaluation_predicts_every_token_once_whatever_the_window(num_steps):
-    params = init_params(CONFIG, V, np)
+    params = init_params(CONFIG, V)
     ids = np.random.default_rng(1).integers(V, size=62)
     config = replace(CONFIG, num_steps=num_steps, batch_size=1)
     expected = math.exp(slow_loss(params, ids) / 61)
-    assert evaluate(params, config, "test", ids, np) == pytest.approx(expected, rel=1e-12)
+    assert evaluate(params, config, "test", ids) == pytest.approx(expected, rel=1e-12)
 
 
-def test_weights_of_zero_take_targets_out_of_cost_and_gradients():
-    params = init_params(CONFIG, V, np)
+def test_loss_weights_of_zero_take_targets_out_of_loss_and_gradients():
+    params = init_params(CONFIG, V)
     rng = np.random.default_rng(2)
     inputs, targets = rng.integers(V, size=(7, 3)), rng.integers(V, size=(7, 3))
-    weights = np.ones((7, 3))
-    weights[4:] = 0
-    whole = loss_and_gradients(params, CONFIG, inputs, targets, zero_state(CONFIG, 3, np), weights=weights)
-    short = loss_and_gradients(params, CONFIG, inputs[:4], targets[:4], zero_state(CONFIG, 3, np))
+    loss_weights = np.ones((7, 3))
+    loss_weights[4:] = 0
+    whole = loss_and_gradients(params, CONFIG, inputs, targets, zero_state(CONFIG, 3), loss_weights=loss_weights)
+    short = loss_and_gradients(params, CONFIG, inputs[:4], targets[:4], zero_state(CONFIG, 3))
     assert whole[0] == pytest.approx(short[0])
     for name in short[1]:
         if name != "encoder.weight":
             np.testing.assert_allclose(whole[1][name], short[1][name], atol=1e-14)
 
 
-def test_half_precision_cost_and_gradients_are_close_to_double_and_accumulated_wider():
+def test_half_precision_loss_and_gradients_are_close_to_double_and_accumulated_wider():
     rng = np.random.default_rng(3)
     inputs, targets = rng.integers(V, size=(7, 3)), rng.integers(V, size=(7, 3))
     results = {}
     for dtype in ("float64", "float16"):
         config = replace(CONFIG, dtype=dtype)
-        params = {name: param.astype(dtype) for name, param in init_params(config, V, np).items()}
-        results[dtype] = loss_and_gradients(params, config, inputs, targets, zero_state(config, 3, np))
+        params = {name: param.astype(dtype) for name, param in init_params(config, V).items()}
+        results[dtype] = loss_and_gradients(params, config, inputs, targets, zero_state(config, 3))
     assert results["float16"][0].dtype == np.float32
     assert results["float16"][1]["rnn.weight_hh_l0"].dtype == np.float16
     assert float(results["float16"][0]) == pytest.approx(float(results["float64"][0]), rel=2e-3)
@@ -101,27 +101,27 @@ def test_half_precision_cost_and_gradients_are_close_to_double_and_accumulated_w
 
 def test_a_half_precision_softmax_survives_logits_that_overflow_when_exponentiated():
     config = replace(CONFIG, dtype="float16", hidden_size=2, num_layers=1)
-    params = {name: param.astype("float16") for name, param in init_params(config, V, np).items()}
+    params = {name: param.astype("float16") for name, param in init_params(config, V).items()}
     params["decoder.bias"][0] = 500
-    cost, grads, _ = loss_and_gradients(
-        params, config, np.zeros((2, 1), int), np.ones((2, 1), int), zero_state(config, 1, np)
+    loss, grads, _ = loss_and_gradients(
+        params, config, np.zeros((2, 1), int), np.ones((2, 1), int), zero_state(config, 1)
     )
-    assert float(cost) == pytest.approx(1000, rel=0.01)
-    assert all(
-        np.isfinite(getattr(grad, "values", grad)).all() for grad in grads.values() if isinstance(grad, np.ndarray)
-    )
+    assert float(loss) == pytest.approx(1000, rel=0.01)
+    grads["encoder.weight"] = grads["encoder.weight"].to_dense(V)
+    for name, grad in grads.items():
+        assert np.isfinite(grad).all(), name
 
 
 def test_dropout_keeps_the_expected_value_and_draws_nothing_at_keep_prob_1():
     mask = dropout_mask(np.random.default_rng(0), (100, 100), 0.35, "float32")
     assert set(np.unique(mask)) == {np.float32(0), np.float32(65536 / round(65536 * 0.35))}
     assert mask.mean() == pytest.approx(1, abs=0.03)
-    assert draw_masks(CONFIG, 0, (7, 3), np) is None
+    assert draw_masks(CONFIG, 0, np.zeros((7, 3), int)) is None
 
 
 def test_masks_depend_on_seed_and_step_alone_and_there_is_one_below_and_above_each_layer():
     config = replace(CONFIG, keep_prob=0.5)
-    first, again, other = (draw_masks(config, step, (7, 3), np) for step in (4, 4, 5))
+    first, again, other = (draw_masks(config, step, np.zeros((7, 3), int)) for step in (4, 4, 5))
     assert len(first) == 3
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -130,7 +130,7 @@ def test_masks_depend_on_seed_and_step_alone_and_there_is_one_below_and_above_ea
 
 
 def test_initial_weights_are_uniform_with_zero_lstm_biases_and_the_same_in_every_precision():
-    single, double = (init_params(replace(CONFIG, dtype=dtype), V, np) for dtype in ("float32", "float64"))
+    single, double = (init_params(replace(CONFIG, dtype=dtype), V) for dtype in ("float32", "float64"))
     for name, values in double.items():
         if name.startswith("rnn.bias"):
             assert not values.any()

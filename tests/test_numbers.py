@@ -16,17 +16,17 @@ from minilstm.evaluate import count_predictions, evaluate, perplexity
 from minilstm.model import init_params
 from minilstm.runs.directory import read_metrics
 from minilstm.runs.plot import plot_runs
-from minilstm.train import init_train_state, train_step
+from minilstm.step import init_train_state, train_step
 
-PARAMS = init_params(CONFIG, V, np)
+PARAMS = init_params(CONFIG, V)
 
 
 def slow_perplexity(ids, batch_size):
     """Each stream alone, one token and one unit at a time; returns the perplexity and the number of predictions."""
     batch_len = len(ids) // batch_size
-    costs = [slow_loss(PARAMS, ids[b * batch_len : (b + 1) * batch_len]) for b in range(batch_size)]
+    losses = [slow_loss(PARAMS, ids[b * batch_len : (b + 1) * batch_len]) for b in range(batch_size)]
     predictions = batch_size * (batch_len - 1)
-    return math.exp(sum(costs) / predictions), predictions
+    return math.exp(sum(losses) / predictions), predictions
 
 
 @settings(max_examples=12, deadline=None)
@@ -36,7 +36,7 @@ def test_evaluation_is_that_of_each_stream_alone_token_by_token(seed, tokens, nu
     config = replace(CONFIG, num_steps=num_steps, batch_size=batch_size)
     for split, streams in (("train", batch_size), ("valid", batch_size), ("test", 1)):
         expected, predictions = slow_perplexity(ids, streams)
-        assert evaluate(PARAMS, config, split, ids, np) == pytest.approx(expected, rel=1e-12)
+        assert evaluate(PARAMS, config, split, ids) == pytest.approx(expected, rel=1e-12)
         assert count_predictions(config, split, ids) == predictions
         assert len(ids) - predictions == streams + len(ids) % streams  # the first of each stream, and the rest
 
@@ -44,7 +44,7 @@ def test_evaluation_is_that_of_each_stream_alone_token_by_token(seed, tokens, nu
 def test_test_perplexity_depends_neither_on_the_window_nor_on_the_batch_size():
     ids = np.random.default_rng(0).integers(V, size=500)
     results = [
-        evaluate(PARAMS, replace(CONFIG, num_steps=num_steps, batch_size=batch_size), "test", ids, np)
+        evaluate(PARAMS, replace(CONFIG, num_steps=num_steps, batch_size=batch_size), "test", ids)
         for num_steps in (1, 7, 35)
         for batch_size in (1, 6, 20)
     ]
@@ -55,7 +55,7 @@ def test_test_perplexity_depends_neither_on_the_window_nor_on_the_batch_size():
 def test_valid_perplexity_does_not_depend_on_the_window(batch_size):
     ids = np.random.default_rng(0).integers(V, size=500)
     configs = [replace(CONFIG, num_steps=num_steps, batch_size=batch_size) for num_steps in (1, 7, 35, 1000)]
-    results = [evaluate(PARAMS, config, "valid", ids, np) for config in configs]
+    results = [evaluate(PARAMS, config, "valid", ids) for config in configs]
     np.testing.assert_allclose(results, results[0], rtol=1e-12)
 
 
@@ -63,28 +63,28 @@ def test_single_precision_evaluates_to_five_digits_of_double():
     ids = np.random.default_rng(0).integers(V, size=5000)
     single = {name: param.astype(np.float32) for name, param in PARAMS.items()}
     for split in ("valid", "test"):
-        expected = evaluate(PARAMS, replace(CONFIG, batch_size=20), split, ids, np)
-        result = evaluate(single, replace(CONFIG, batch_size=20, dtype="float32"), split, ids, np)
+        expected = evaluate(PARAMS, replace(CONFIG, batch_size=20), split, ids)
+        result = evaluate(single, replace(CONFIG, batch_size=20, dtype="float32"), split, ids)
         assert result == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_single_precision_stays_close_to_double_over_200_steps_of_training(optimizer):
     learning_rate = 1.0 if optimizer == "sgd" else 0.01
-    costs, params = {}, {}
+    losses, params = {}, {}
     for dtype in ("float32", "float64"):
         config = replace(PRESETS["toy"], hidden_size=16, num_layers=2, batch_size=8, dtype=dtype, optimizer=optimizer)
-        checkpoint = init_train_state(config, [f"w{n}" for n in range(50)], np)
+        state = init_train_state(config, [f"w{n}" for n in range(50)])
         rng = np.random.default_rng(0)
-        costs[dtype] = []
+        losses[dtype] = []
         for _ in range(200):
             inputs = rng.integers(10, size=(10, 8))
             targets = (inputs + 7) % 50  # something to learn
-            cost, _ = train_step(checkpoint, inputs, targets, learning_rate, np)
-            costs[dtype].append(float(cost))
-        params[dtype] = checkpoint.params
-    assert costs["float64"][-1] < 0.8 * costs["float64"][0]
-    np.testing.assert_allclose(costs["float32"], costs["float64"], rtol=1e-5)
+            loss, _ = train_step(state, inputs, targets, learning_rate)
+            losses[dtype].append(float(loss))
+        params[dtype] = state.params
+    assert losses["float64"][-1] < 0.8 * losses["float64"][0]
+    np.testing.assert_allclose(losses["float32"], losses["float64"], rtol=1e-5)
     for name, param in params["float64"].items():
         np.testing.assert_allclose(params["float32"][name], param, atol=1e-4, err_msg=name)
 
@@ -119,5 +119,5 @@ def test_a_perplexity_that_is_not_finite_is_an_error_not_a_number():
     params = {name: param * 1e200 for name, param in PARAMS.items()}
     params["decoder.bias"] = np.linspace(0, 1e6, V)
     with np.errstate(all="ignore"), pytest.raises(UserError, match="the test perplexity is"):
-        evaluate(params, CONFIG, "test", np.arange(V), np)
+        evaluate(params, CONFIG, "test", np.arange(V))
     assert math.isnan(perplexity(math.nan, 1))
