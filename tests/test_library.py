@@ -1,0 +1,178 @@
+"""minilstm without its command line: training reports what happens, and does nothing else."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import minilstm
+from minilstm import Config, UserError, init_train_state, load_corpus, train
+from minilstm.train import EpochStarted, EpochTrained, Report, SaveDue
+
+CONFIG = Config(hidden_size=8, num_steps=5, batch_size=4, max_epoch=1, max_max_epoch=2)  # 99 windows an epoch
+
+
+@pytest.fixture
+def corpus(corpus_dir):
+    return load_corpus(corpus_dir)
+
+
+def kind(event):
+    """An event in a word or two."""
+    if isinstance(event, Report):
+        return event.split
+    if isinstance(event, SaveDue):
+        return "save, epoch ended" if event.epoch_ended else "save"
+    return {EpochStarted: "started", EpochTrained: "trained"}[type(event)]
+
+
+def test_events_come_in_the_order_in_which_things_happen(corpus):
+    state = init_train_state(CONFIG, corpus.vocabulary)
+    events = list(train(state, corpus))
+    epoch = ["started", *["train"] * 10, "trained", "train", "valid", "save, epoch ended"]
+    assert [kind(event) for event in events] == [*epoch, *epoch, "test"]
+    assert [event.learning_rate for event in events if isinstance(event, EpochStarted)] == [1.0, 0.5]
+    assert [event.epoch for event in events if isinstance(event, EpochStarted | EpochTrained)] == [1, 1, 2, 2]
+    assert (state.progress.epoch, state.progress.window, state.progress.step) == (2, 0, 198)
+    reports = [event for event in events if isinstance(event, Report)]
+    assert all(b.step >= a.step and b.epoch >= a.epoch for a, b in pairwise(reports))
+    for report in reports:
+        measured = report.learning_rate, report.words_per_second, report.gradient_norm, report.done
+        assert all(value is not None and value > 0 for value in measured) == (report.split == "train")
+        assert all(value is None for value in measured) == (report.split != "train")
+        assert 1 < report.perplexity < 30
+    final, trained = events[12], events[11]
+    assert (final.step, final.done, final.perplexity) == (99, 1.0, trained.perplexity)
+    assert final.tokens == 99 * 5 * 4
+
+
+def test_at_a_save_the_state_is_the_one_of_so_many_steps(corpus):
+    state = init_train_state(CONFIG, corpus.vocabulary)
+    saves = []
+    for event in train(state, corpus, checkpoint_every=40):
+        if isinstance(event, SaveDue):
+            saves.append((state.progress.step, event.epoch_ended))
+    assert saves == [(40, False), (80, False), (99, True), (120, False), (160, False), (198, True)]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 57, 99, 150, 197])
+def test_max_steps_end_with_a_save_and_a_further_call_goes_on_bit_for_bit(corpus, stop):
+    whole, parts = (init_train_state(CONFIG, corpus.vocabulary) for _ in range(2))
+    whole_events = list(train(whole, corpus))
+    first = list(train(parts, corpus, max_steps=stop))
+    assert kind(first[-1]).startswith("save")
+    assert parts.progress.step == stop
+    rest = list(train(parts, corpus))
+    for name, param in whole.params.items():
+        np.testing.assert_array_equal(parts.params[name], param)
+    assert parts.progress == whole.progress
+
+    def measurements(events):
+        return [event._replace(words_per_second=None) for event in events if isinstance(event, Report)]
+
+    assert measurements([*first, *rest]) == measurements(whole_events)
+
+
+def test_a_requested_stop_ends_training_after_the_step_it_comes_in(corpus):
+    state, stop_requested, events = init_train_state(CONFIG, corpus.vocabulary), [], []
+    for event in train(state, corpus, stop_requested=stop_requested):
+        events.append(event)
+        if isinstance(event, Report) and not stop_requested:
+            stop_requested.append("enough")
+            step = state.progress.step
+    assert [kind(event) for event in events] == ["started", "train", "save"]
+    assert state.progress.step == step
+
+
+def test_a_stop_during_the_last_evaluation_reports_no_test(corpus):
+    state, stop_requested = init_train_state(replace(CONFIG, max_max_epoch=1), corpus.vocabulary), []
+    events = []
+    for event in train(state, corpus, stop_requested=stop_requested):
+        events.append(kind(event))
+        if kind(event) == "save, epoch ended":
+            stop_requested.append("enough")
+    assert events[-1] == "save, epoch ended"
+    assert [kind(event) for event in train(state, corpus)] == ["test"]
+
+
+def test_nothing_happens_before_the_first_event_is_asked_for_and_a_text_too_short_is_refused(corpus):
+    state = init_train_state(CONFIG, corpus.vocabulary)
+    train(state, corpus)
+    assert state.progress.step == 0
+    with pytest.raises(UserError, match=r"too short for one window of 5000 steps; lower num_steps$"):
+        next(train(state._replace(config=replace(CONFIG, num_steps=5000)), corpus))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_training_prints_nothing_and_writes_nothing(corpus, tmp_path, monkeypatch, capfd, dtype):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    opened = []
+    monkeypatch.setattr("builtins.open", lambda *arguments, **_: opened.append(arguments))
+    monkeypatch.setattr("os.open", lambda *arguments, **_: opened.append(arguments))
+    monkeypatch.setattr("io.open", lambda *arguments, **_: opened.append(arguments))
+    state = init_train_state(replace(CONFIG, dtype=dtype), corpus.vocabulary)
+    events = list(train(state, corpus, checkpoint_every=10))
+    monkeypatch.undo()
+    assert kind(events[-1]) == "test"
+    assert opened == []
+    assert list(empty.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_progress_bar_is_shown_only_where_it_is_asked_for(corpus, monkeypatch):
+    for wanted in (False, True):
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        state = init_train_state(CONFIG, corpus.vocabulary)
+        list(train(state, corpus, max_steps=40, show_progress=wanted))
+        assert bool(re.search(r"epoch 1: .*perplexity [\d.]+", sys.stderr.getvalue())) == wanted
+        assert bool(sys.stderr.getvalue()) == wanted
+
+
+PROGRAM = """
+import json, os, sys
+from dataclasses import replace
+import minilstm
+corpus = minilstm.load_corpus(sys.argv[1])
+config = minilstm.Config(hidden_size=8, num_steps=5, batch_size=4, max_max_epoch=1)
+state = minilstm.init_train_state(config, corpus.vocabulary)
+before = dict(os.environ), sorted(os.listdir("/dev/fd"))
+for event in minilstm.train(state, corpus):
+    pass
+minilstm.evaluate(state.params, config, "test", corpus.splits["test"])
+list(minilstm.generate(state.params, config, corpus.vocabulary, num_words=3))
+assert (dict(os.environ), sorted(os.listdir("/dev/fd"))) == before
+names = "matplotlib", "safetensors", "pooch", "cupy", "torch", "minilstm.cli", "minilstm.runs", "minilstm.gpu"
+print(json.dumps([event.split, event.perplexity, [name for name in names if name in sys.modules]]))
+"""
+
+
+def test_training_through_the_library_imports_neither_matplotlib_nor_anything_else_that_it_does_not_need(
+    corpus_dir, tmp_path
+):
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(corpus_dir)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert result.stderr == ""
+    split, perplexity, imported = json.loads(result.stdout)  # the one line is all that was printed
+    assert split == "test"
+    assert 1 < perplexity < 30
+    assert imported == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in minilstm.__all__:
+        assert name == "PRESETS" or getattr(minilstm, name).__doc__, name
