@@ -46,18 +46,15 @@ def run_train(args: Namespace) -> int:
     else:
         session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
     with session as (run, state, corpus, floor):
-        print(note)
-        return train_and_print(args, run, state, corpus, floor, kernels)
+        return train_and_print(args, note, run, state, corpus, floor, kernels)
 
 
-def train_and_print(
-    args: Namespace, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
-) -> int:
-    """Train, and print what is trained, where it is and what can be done next."""
-    from minilstm.runs.recorder import train_and_record
+def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
+    """Print what is about to be trained, and where."""
     from minilstm.train import reached
 
     config, progress = state.config, state.progress
+    print(note)
     tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
     print(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words")
     print(f"Model: {config.model}, {sum(param.size for param in state.params.values()):,} parameters, into {run}")
@@ -71,7 +68,18 @@ def train_and_print(
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
         if reached(state, args.max_steps):
             print(f"--max-steps {args.max_steps} counts the steps of the whole run: there is nothing left to do")
+
+
+def train_and_print(
+    args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
+) -> int:
+    """Train, and print what is trained, where it is and what can be done next."""
+    from minilstm.runs.recorder import train_and_record
+    from minilstm.train import reached
+
+    config, progress = state.config, state.progress
     try:
+        print_start(args, note, run, state, corpus, floor)
         test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
     except OSError:  # standard output is closed or full
         print_error(f"the output is closed: stopped after {progress.step} steps; saved. {how_to_resume(run)}")

@@ -15,7 +15,10 @@ from pathlib import Path
 import minilstm
 
 PACKAGE = Path(minilstm.__file__).parent
-WRITERS = {str(PACKAGE / name) for name in ("files.py", "runs/directory.py", "runs/checkpoint.py", "runs/session.py")}
+WRITERS = {
+    str(PACKAGE / name)
+    for name in ("files.py", "runs/directory.py", "runs/checkpoint.py", "runs/session.py", "runs/recorder.py")
+}
 
 
 def kill_at_line(number):

@@ -5,7 +5,7 @@
 A good run and its corpus are changed in one file by one to three mutations, then read by a command. Each command must
 end with status 0 and no more than a note on standard error, or with status 2 and one line there, within bounds of time
 and memory. A checkpoint or vocabulary with a changed byte must never be accepted; a checkpoint that was changed and
-sealed again, as somebody could on purpose, is held to the rest. An audit hook watches what the interpreter does
+given a new checksum, as could be done on purpose, is held to the rest. An audit hook watches what the interpreter does
 meanwhile: no program is started, no pickle is read, no connection is made, no file is opened for writing elsewhere.
 """
 
@@ -31,7 +31,7 @@ from kill import write_corpus
 from tqdm import tqdm
 
 from minilstm.cli import main as minilstm
-from minilstm.runs.checksum import BLANK, seal
+from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, add_checksum
 
 SECONDS = 60  # within which every command has to end
 MEMORY = 6 * 2**30  # bytes of address space
@@ -105,11 +105,11 @@ def mutate_json(text, rng):
 
 
 def mutate_checkpoint(contents, rng):
-    """A checkpoint made to look genuine: contents changed, and sealed again with the digest they then have."""
+    """A checkpoint made to look genuine: contents changed, with the digest that they then have."""
     size = int.from_bytes(contents[:8], "little")
     metadata = json.loads(json.loads(contents[8 : 8 + size])["__metadata__"]["minilstm"])
     tensors = safetensors.numpy.load(contents)
-    kind, name = rng.choice(("metadata", "dtype", "shape", "value", "missing", "extra", "header", "state")), None
+    kind = rng.choice(("metadata", "dtype", "shape", "value", "missing", "extra", "header", "carried", "format"))
     name = rng.choice(list(tensors))
     if kind == "metadata":
         metadata = json.loads(mutate_json(json.dumps(metadata), rng))
@@ -124,8 +124,15 @@ def mutate_checkpoint(contents, rng):
         del tensors[name]
     elif kind == "extra":
         tensors[rng.choice(("extra", "adam.m.extra", "rnn.weight_ih_l1", "../x", ""))] = np.zeros(3, np.float32)
-    elif kind == "state":
-        metadata["state"] = rng.choice(("", "AAAA", metadata["state"][:-8], metadata["state"][8:], "ÿ", 3, None))
+    elif kind == "carried":
+        carried = metadata["carried"]
+        metadata["carried"] = rng.choice(("", "AAAA", carried[:-8], carried[8:], "ÿ", 3, None))
+    elif kind == "format":
+        metadata["format"] = rng.choice((EARLIER_FORMAT, "minilstm 1", "minilstm 99", "", None, 3))
+        if rng.random() < 0.5:
+            metadata["state"] = metadata.pop("carried")
+        if rng.random() < 0.5:
+            metadata["progress"]["cost"] = metadata["progress"].pop("loss")
     text = json.dumps({"sha256": BLANK.decode()} | {k: v for k, v in metadata.items() if k != "sha256"})
     contents = safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, {"minilstm": text})
     if kind == "header":  # sizes that are declared, not there
@@ -141,7 +148,7 @@ def mutate_checkpoint(contents, rng):
         contents = len(header).to_bytes(8, "little") + header + contents[8 + size :]
         if rng.random() < 0.2:
             contents = rng.choice((2**32, 2**62, 2**64 - 1)).to_bytes(8, "little") + contents[8:]
-    return seal(contents)
+    return add_checksum(contents)
 
 
 def unchanged(contents, rng):

@@ -69,6 +69,23 @@ def test_cuda_without_a_gpu_is_one_line(capsys):
         assert "--device cuda: CuPy" in complaint(capsys, ["train", "--device", "cuda"])
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "generate", "gradcheck"])
+def test_fused_kernels_without_a_gpu_are_one_line(capsys, run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    arguments = [command, str(run)] if command in ("evaluate", "generate") else [command]
+    before = sorted(tmp_path.iterdir())
+    line = complaint(capsys, [*arguments, "--kernels", "fused", "--device", "cpu"])
+    assert "--kernels fused needs a GPU; use --kernels plain" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_plain_kernels_are_those_of_a_cpu(corpus_dir, tmp_path):
+    for name, flags in (("one", []), ("other", ["--kernels", "plain"])):
+        assert main(["train", "--data", str(corpus_dir), "--out", str(tmp_path / name), *TINY, *flags]) == 0
+    one, other = ((tmp_path / name / "checkpoint.safetensors").read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
 def test_a_short_validation_text_is_found_before_training(capsys, corpus_dir, tmp_path):
     (corpus_dir / "valid.txt").write_text("a b\n")
     assert "valid text has 3 tokens" in complaint(
@@ -171,7 +188,8 @@ def test_generate_repeats_itself_for_one_seed_and_goes_on_from_the_prompt(capsys
 def test_generate_says_what_it_cannot_do(capsys, run, corpus_dir, tmp_path):
     assert "does not know 'zebra'" in complaint(capsys, ["generate", str(run), "--prompt", "a zebra"])
     for temperature in ("-1", "nan"):
-        assert "--temperature" in complaint(capsys, ["generate", str(run), "--temperature", temperature])
+        generate = ["generate", str(run), "--temperature", temperature]
+        assert "temperature must be a number of at least 0" in complaint(capsys, generate)
     unk = tmp_path / "unk"
     assert main(["train", "--data", str(corpus_dir), "--out", str(unk), "--min-count", "2", *TINY]) == 0
     capsys.readouterr()
@@ -192,13 +210,13 @@ def test_plot_draws_one_run_or_several(capsys, run, tmp_path):
 def test_gradcheck_prints_a_table_and_exits_1_when_a_gradient_is_wrong(capsys, monkeypatch):
     assert main(["gradcheck", "--device", "cpu"]) == 0
     assert "all gradients agree" in capsys.readouterr().out
-    from minilstm import layerchecks
-
-    monkeypatch.setattr(layerchecks, "dropout_backward", lambda doutputs, mask: doutputs)
+    monkeypatch.setattr("minilstm.plain.dropout_backward", lambda doutputs, mask: doutputs)
     assert main(["gradcheck", "--device", "cpu"]) == 1
     out = capsys.readouterr().out
     assert "GRADIENTS ARE WRONG" in out
-    assert out.count("WRONG\n") == 1
+    wrong = [line[:16].strip() for line in out.splitlines() if line.endswith("WRONG")]
+    assert wrong[0] == "dropout"
+    assert set(wrong[1:]) == {"model, 2 layers"}  # which has dropout in it; the other layers are right
 
 
 def test_every_command_has_help_with_an_example():

@@ -16,6 +16,7 @@ from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.files import parse_json
 from minilstm.runs.checkpoint import load_checkpoint, pack_checkpoint
+from minilstm.step import init_train_state
 from minilstm.text.corpus import load_corpus
 from minilstm.text.grammar import oracle_perplexity, read_grammar
 
@@ -43,13 +44,9 @@ def test_mutated_files_of_a_run_and_a_corpus_are_refused_in_one_line_or_harmless
 @pytest.fixture(scope="module")
 def checkpoint_file(tmp_path_factory):
     """A small checkpoint's path and bytes."""
-    import numpy as np
-
-    from minilstm.train import init_train_state
-
     path = tmp_path_factory.mktemp("hostile") / "checkpoint.safetensors"
     config = Config(hidden_size=2, num_steps=2, batch_size=2)
-    path.write_bytes(pack_checkpoint(init_train_state(config, ["a", "b"], np)))
+    path.write_bytes(pack_checkpoint(init_train_state(config, ["a", "b"])))
     return path, path.read_bytes()
 
 

@@ -15,7 +15,7 @@ from minilstm.errors import UserError
 from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from minilstm.runs.directory import FILES, read_metrics
 from minilstm.runs.signals import stop_signals
-from minilstm.train import init_train_state
+from minilstm.step import init_train_state
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 MINILSTM = [sys.executable, "-m", "minilstm"]
@@ -56,12 +56,14 @@ def test_a_reader_that_leaves_stops_the_run_which_is_saved(train, tmp_path):
     error = process.stderr.read()
     assert process.wait() == 141
     assert error.count("\n") == 1
-    assert f"saved. To go on: minilstm train --resume --out {tmp_path / 'run'}" in error
+    assert f"saved. To continue: minilstm train --resume --out {tmp_path / 'run'}" in error
     assert 0 < steps_saved(tmp_path / "run") < 12 * 99
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # "1": each line comes as it is printed, not all at the first step
 @pytest.mark.parametrize("lines", [1, 3, 5])
-def test_a_reader_that_leaves_before_the_first_step_stops_the_run_too(train, tmp_path, lines):
+def test_a_reader_that_leaves_before_the_first_step_stops_the_run_too(train, tmp_path, monkeypatch, lines, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     process = start(train, bufsize=0, text=False)  # unbuffered, or our end would read on
     for _ in range(lines):
         process.stdout.readline()
@@ -69,14 +71,15 @@ def test_a_reader_that_leaves_before_the_first_step_stops_the_run_too(train, tmp
     error = process.stderr.read().decode()
     assert process.wait() == 141
     assert error.count("\n") == 1
-    assert f"saved. To go on: minilstm train --resume --out {tmp_path / 'run'}" in error
+    assert f"saved. To continue: minilstm train --resume --out {tmp_path / 'run'}" in error
     assert steps_saved(tmp_path / "run") >= 0
 
 
 def test_a_stop_at_the_start_of_an_epoch_is_saved(train, tmp_path, monkeypatch, capsys):
+    # the first line stops the run
     monkeypatch.setattr(
-        "minilstm.train.say", lambda text, stopped: stopped.append(text)
-    )  # the first line stops the run
+        "minilstm.runs.recorder.print_or_stop", lambda line, stop_requested: stop_requested.append(line)
+    )
     assert main(train) == 130
     assert "Stopped in epoch 1 after 0 steps; saved." in capsys.readouterr().out
     assert steps_saved(tmp_path / "run") == 0
@@ -110,10 +113,10 @@ def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(train, tmp_path)
 
 @pytest.mark.usefixtures("hangup_heard")
 def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
-    with stop_signals() as stopped:
+    with stop_signals() as stop_requested:
         for _ in range(2):  # both the kernel and the shell may send it
             os.kill(os.getpid(), signal.SIGHUP)
-        assert stopped == [signal.SIGHUP, signal.SIGHUP]
+        assert stop_requested == [signal.SIGHUP, signal.SIGHUP]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -125,7 +128,7 @@ def test_a_hangup_stops_the_run_which_is_saved(train, tmp_path):
     process.send_signal(signal.SIGHUP)
     output, error = process.communicate()
     assert (process.returncode, error) == (130, "")
-    assert "saved. To go on" in output
+    assert "saved. To continue" in output
     assert 99 <= steps_saved(tmp_path / "run") < 12 * 99
 
 
@@ -160,7 +163,7 @@ def test_results_that_cannot_be_written_are_one_line(train, tmp_path, arguments)
 def test_a_second_run_into_one_directory_is_refused_and_a_killed_one_leaves_no_lock(train, tmp_path, capsys):
     run = tmp_path / "run"
     process = start(train)
-    wait_for_epochs(run)
+    wait_for_epochs(run, 2)  # the first is saved, too, then
     for flags in (["--overwrite"], ["--resume"]):
         arguments = [*train, *flags] if "--overwrite" in flags else ["train", "--resume", "--out", str(run)]
         assert main(arguments) == 2
@@ -248,7 +251,7 @@ def test_a_lock_that_is_a_link_is_refused(train, tmp_path, capsys):
 def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_their_own(tmp_path, monkeypatch):
     from datetime import datetime
 
-    import minilstm.runs.directory as rundir
+    import minilstm.runs.directory as directory
 
     class Stopped(datetime):
         @classmethod
@@ -256,8 +259,8 @@ def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_
             return datetime(2030, 1, 1)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rundir, "datetime", Stopped)
-    names = {rundir.fresh_directory("toy").name for _ in range(120)}
+    monkeypatch.setattr(directory, "datetime", Stopped)
+    names = {directory.fresh_directory("toy").name for _ in range(120)}
     assert len(names) == 120
     assert "toy-20300101-000000-120" in names
 
@@ -265,10 +268,10 @@ def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_weights_that_are_not_finite_are_not_saved_over_good_ones(tmp_path, value):
     path = tmp_path / "checkpoint.safetensors"
-    checkpoint = init_train_state(Config(hidden_size=4, batch_size=2), ["a", "b"], np)
-    save_checkpoint(path, checkpoint)
+    state = init_train_state(Config(hidden_size=4, batch_size=2), ["a", "b"])
+    save_checkpoint(path, state)
     good = path.read_bytes()
-    checkpoint.params["decoder.bias"][1] = value
+    state.params["decoder.bias"][1] = value
     with pytest.raises(UserError, match=r"diverged: after step 0 decoder\.bias is not finite"):
-        save_checkpoint(path, checkpoint)
+        save_checkpoint(path, state)
     assert path.read_bytes() == good
