@@ -239,45 +239,45 @@ EXERCISES = (
         gradients={"dx": "x", "dh_start": "h_start", "dW_ih": "W_ih", "dW_hh": "W_hh", "db": "b"},
         mistakes=(
             Mistake(
-                {"dh = douts[t] + carried": "dh = douts[t] + carried / 2"},
-                "half of what step t + 1 hands back: both roads add up in full, douts[t] + carried",
+                {"dh = douts[t] + dh_next": "dh = douts[t] + dh_next / 2"},
+                "half of what step t + 1 hands back: both roads add up in full, douts[t] + dh_next",
             ),
             Mistake(
-                {"dz = dh * (1 - h[t] ** 2)": "dz = douts[t] * (1 - h[t] ** 2) + carried"},
+                {"dz = dh * (1 - h[t] ** 2)": "dz = douts[t] * (1 - h[t] ** 2) + dh_next"},
                 "what step t + 1 hands back goes round the tanh: add it to douts[t] first, then multiply by 1 - h_t^2",
             ),
             Mistake(
-                {"dh = douts[t] + carried": "dh = douts[t] * carried"},
+                {"dh = douts[t] + dh_next": "dh = douts[t] * dh_next"},
                 "the two roads were multiplied, which gives zero from the last step on: they add up",
             ),
             Mistake(
-                {"dh = douts[t] + carried": "dh = (douts[t] + carried) / 2"}, "the two roads were averaged: they add up"
+                {"dh = douts[t] + dh_next": "dh = (douts[t] + dh_next) / 2"}, "the two roads were averaged: they add up"
             ),
             Mistake(
-                {"dh = douts[t] + carried": "dh = douts[t]"},
+                {"dh = douts[t] + dh_next": "dh = douts[t]"},
                 "what step t + 1 hands back is forgotten: h_t feeds its output and the next step, so both add up in dh",
             ),
             Mistake(
-                {"dh = douts[t] + carried": "dh = carried if t < T - 1 else douts[t]"},
+                {"dh = douts[t] + dh_next": "dh = dh_next if t < T - 1 else douts[t]"},
                 "only the last output's gradient is used: at every step add douts[t]",
             ),
             Mistake(
-                {"dh = douts[t] + carried": "dh = douts[t] - carried"},
+                {"dh = douts[t] + dh_next": "dh = douts[t] - dh_next"},
                 "the sign of what step t + 1 hands back is wrong: both roads add up in dh",
             ),
             Mistake(
-                {"carried = dz @ W_hh": "carried = dz @ W_hh.T"},
+                {"dh_next = dz @ W_hh": "dh_next = dz @ W_hh.T"},
                 "W_hh is the wrong way round on the road back, and its square shape cannot show it: dz @ W_hh",
             ),
             Mistake(
-                {"carried = dz @ W_hh": "carried = dh @ W_hh"},
+                {"dh_next = dz @ W_hh": "dh_next = dh @ W_hh"},
                 "what goes back to step t - 1 must pass tanh first: dz @ W_hh, not dh @ W_hh",
             ),
             Mistake(
-                {"carried = dz @ W_hh": "carried = carried + dz @ W_hh"},
-                "what is handed back piles up: carried is replaced at each step, not added to",
+                {"dh_next = dz @ W_hh": "dh_next = dh_next + dz @ W_hh"},
+                "what is handed back piles up: dh_next is replaced at each step, not added to",
             ),
-            Mistake({"carried = dz @ W_hh": "carried = dz"}, "W_hh is missing on the road back: carried = dz @ W_hh"),
+            Mistake({"dh_next = dz @ W_hh": "dh_next = dz"}, "W_hh is missing on the road back: dh_next = dz @ W_hh"),
             Mistake(
                 {"dW_hh += dz.T @ h_prev": "dW_hh = dz.T @ h_prev"},
                 "only one step is left: the weights are used at every step, so their gradients add up (+=)",
@@ -332,14 +332,14 @@ EXERCISES = (
                 "transposed, and its square shape cannot show it: row j of dW_hh belongs to dz_j, so dz.T @ h_prev",
             ),
             Mistake(
-                {"return dx, carried,": "return dx, dh,"},
+                {"return dx, dh_next,": "return dx, dh,"},
                 "this is dh of step 0; the gradient of h_start is one product further: dz @ W_hh",
             ),
             Mistake(
-                {"dx, carried, dW_ih, dW_hh, db": "dx, carried, dW_ih / T, dW_hh / T, db / T"},
+                {"dx, dh_next, dW_ih, dW_hh, db": "dx, dh_next, dW_ih / T, dW_hh / T, db / T"},
                 "divided by T: the steps add up, they are not averaged",
             ),
-            Mistake({"return dx, carried,": "return dx, 0 * carried,"}, "is all zeros: return what step 0 hands back"),
+            Mistake({"return dx, dh_next,": "return dx, 0 * dh_next,"}, "is all zeros: return what step 0 hands back"),
         ),
     ),
 )

@@ -13,41 +13,37 @@ inputs (T, B, D), hidden (B, H), weight_ih (H, D), weight_hh (H, H), bias (H,).
 
 import numpy as np
 
-from minilstm.device import array_module
-
 
 def rnn_forward(inputs, hidden, params):
     """Run the network over a window: returns outputs (T, B, H) and a cache."""
-    xp = array_module(inputs)
     T, B, _ = inputs.shape
     H = len(params["bias"])
-    states = xp.empty((T + 1, B, H), dtype=inputs.dtype)  # states[t + 1] is h_t; states[0] the state we start from
+    states = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # states[t] is h_{t-1}: step t starts from it
     states[0] = hidden
     for t in range(T):
         z = inputs[t] @ params["weight_ih"].T + states[t] @ params["weight_hh"].T + params["bias"]  # (B, H)
-        states[t + 1] = xp.tanh(z)
+        states[t + 1] = np.tanh(z)
     return states[1:], (inputs, params, states)
 
 
 def rnn_backward(doutputs, cache):
     """Backpropagation through time: returns dinputs (T, B, D), the gradient of the first state, and a dict of grads."""
     inputs, params, states = cache
-    xp = array_module(inputs)
     T, B, D = inputs.shape
     H = len(params["bias"])
-    dz = xp.empty((T, B, H), dtype=inputs.dtype)
-    dhidden = xp.zeros((B, H), dtype=inputs.dtype)
+    dz = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)
+    dh_next = np.zeros_like(states[0])
     for t in reversed(range(T)):
-        dhidden = dhidden + doutputs[t]  # h_t feeds step t + 1 and the output
-        dz[t] = dhidden * (1 - states[t + 1] ** 2)
-        dhidden = dz[t] @ params["weight_hh"]
+        dh = doutputs[t] + dh_next  # h_t feeds the output and step t + 1
+        dz[t] = dh * (1 - states[t + 1] ** 2)
+        dh_next = dz[t] @ params["weight_hh"]
     dz_flat = dz.reshape(T * B, H)
     grads = {
         "weight_ih": dz_flat.T @ inputs.reshape(T * B, D),
         "weight_hh": dz_flat.T @ states[:-1].reshape(T * B, H),
         "bias": dz_flat.sum(axis=0),
     }
-    return dz @ params["weight_ih"], dhidden, grads
+    return dz @ params["weight_ih"], dh_next, grads
 
 
 def random_params(rng, D, H, radius):
@@ -106,14 +102,13 @@ def gradient_by_distance(params, inputs, hidden, dhidden):
     >>> gradient_by_distance(params, np.zeros((3, 1, 1)), np.zeros((1, 2)), np.array([[3.0, 4.0]]))[:, 0].tolist()
     [5.0, 2.5, 1.25, 0.625]
     """
-    xp = array_module(inputs)
     caches = []
     for t in range(len(inputs)):
         outputs, cache = rnn_forward(inputs[t : t + 1], hidden, params)
         hidden = outputs[-1]
         caches.append(cache)
-    norms = [xp.linalg.norm(dhidden, axis=1)]
+    norms = [np.linalg.norm(dhidden, axis=1)]
     for cache in reversed(caches):
         _, dhidden, _ = rnn_backward(dhidden[None], cache)
-        norms.append(xp.linalg.norm(dhidden, axis=1))
-    return xp.stack(norms)
+        norms.append(np.linalg.norm(dhidden, axis=1))
+    return np.stack(norms)

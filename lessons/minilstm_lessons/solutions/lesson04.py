@@ -28,14 +28,14 @@ def rnn_bptt(douts, x, h_start, h, W_ih, W_hh, b):
     T = len(x)
     dx = np.zeros_like(x)
     dW_ih, dW_hh, db = np.zeros_like(W_ih), np.zeros_like(W_hh), np.zeros_like(b)
-    carried = np.zeros_like(h_start)  # what step t + 1 hands back: nothing at the last step
+    dh_next = np.zeros_like(h_start)  # what step t + 1 hands back: nothing at the last step
     for t in range(T - 1, -1, -1):
-        dh = douts[t] + carried
+        dh = douts[t] + dh_next
         h_prev = h[t - 1] if t > 0 else h_start
         dz = dh * (1 - h[t] ** 2)
-        carried = dz @ W_hh
+        dh_next = dz @ W_hh
         dx[t] = dz @ W_ih
         dW_ih += dz.T @ x[t]
         dW_hh += dz.T @ h_prev
         db += dz.sum(axis=0)
-    return dx, carried, dW_ih, dW_hh, db
+    return dx, dh_next, dW_ih, dW_hh, db
