@@ -2,19 +2,12 @@
 
 import numpy as np
 
-from minilstm.layers.softmax import softmax_backward as package_backward
-from minilstm.layers.softmax import softmax_forward as package_forward
+from minilstm.layers.linear import linear_backward, linear_forward
+from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson02 as solutions
 
 SIZES = {"N": (3, 6), "V": (4, 9)}
-
-
-def package_cost(logits, targets):
-    """The package's softmax layer on given logits: as hidden under the identity matrix. Cost, and its cache."""
-    V = logits.shape[1]
-    params = {"weight": np.eye(V), "bias": np.zeros(V)}
-    return package_forward(logits[None], targets[None], params)
 
 
 def draw(rng, N, V):
@@ -29,17 +22,20 @@ def draw_large(rng, N, V):
 
 
 def probabilities(logits):
-    """From the package's cache, which holds exp(logits - max) and its sums."""
-    _, (*_, p, total, _) = package_cost(logits, np.zeros(len(logits), dtype=int))
-    return p / total[:, None]
+    """From the package's gradient of the mean, (p - onehot) / N: with word 0 as every target."""
+    p = len(logits) * logits_gradient(logits, np.zeros(len(logits), dtype=int))
+    p[:, 0] += 1
+    return p
 
 
-def cost(logits, targets):
-    return package_cost(logits, targets)[0]
+def mean_loss(logits, targets):
+    """The mean over N: the package's loss of a window of one step and N streams."""
+    return softmax_cross_entropy_forward(logits[None], targets[None])[0]
 
 
-def dlogits(logits, targets):
-    return package_backward(package_cost(logits, targets)[1])[0][0]
+def logits_gradient(logits, targets):
+    _, cache = softmax_cross_entropy_forward(logits[None], targets[None])
+    return softmax_cross_entropy_backward(cache)[0]
 
 
 def draw_layer(rng, T, B, H, V):
@@ -51,12 +47,15 @@ def draw_layer(rng, T, B, H, V):
     }
 
 
-def layer_cost(hidden, targets, weight, bias):
-    return package_forward(hidden, targets, {"weight": weight, "bias": bias})[0]
+def layer_loss(hidden, targets, weight, bias):
+    logits, _ = linear_forward(hidden, {"weight": weight, "bias": bias})
+    return softmax_cross_entropy_forward(logits, targets)[0]
 
 
 def layer_gradients(hidden, targets, weight, bias):
-    dhidden, grads = package_backward(package_forward(hidden, targets, {"weight": weight, "bias": bias})[1])
+    logits, linear_cache = linear_forward(hidden, {"weight": weight, "bias": bias})
+    _, softmax_cache = softmax_cross_entropy_forward(logits, targets)
+    dhidden, grads = linear_backward(softmax_cross_entropy_backward(softmax_cache), linear_cache)
     return dhidden, grads["weight"], grads["bias"]
 
 
@@ -125,9 +124,9 @@ EXERCISES = (
         solutions.cross_entropy_backward,
         SIZES,
         draw,
-        dlogits,
+        logits_gradient,
         {"dlogits": "(N, V)"},
-        loss=cost,
+        loss=mean_loss,
         gradients={"dlogits": "logits"},
         mistakes=(
             Mistake(
@@ -161,7 +160,7 @@ EXERCISES = (
             Mistake({ONE_HOT: "pass"}, "the one-hot of the target is missing: p - onehot"),
             Mistake({"return p / N": "return -p / N"}, "the sign is wrong: p - onehot, not onehot - p"),
             Mistake(
-                {"return p / N": "return p"}, "a sum where the mean is meant: the cost is averaged over the N words"
+                {"return p / N": "return p"}, "a sum where the mean is meant: the loss is averaged over the N words"
             ),
             Mistake(
                 {ONE_HOT: "p[:, targets] -= 1"},
@@ -178,7 +177,7 @@ EXERCISES = (
             ),
             Mistake(
                 {ONE_HOT: "p = (p - np.eye(p.shape[1])[targets]) * p * (1 - p)"},
-                "p (1 - p) is one factor too many: the log of the cost has cancelled it",
+                "p (1 - p) is one factor too many: the log of the loss has cancelled it",
             ),
             Mistake({"softmax(logits)": "logits.copy()"}, "softmax is missing: it is p - onehot, not logits - onehot"),
             Mistake({"p / N": "p / p.size"}, "divided by N V; the mean is over the N words alone"),
@@ -191,7 +190,7 @@ EXERCISES = (
         draw_layer,
         layer_gradients,
         {"dhidden": "(T, B, H)", "dweight": "(V, H)", "dbias": "(V,)"},
-        loss=layer_cost,
+        loss=layer_loss,
         gradients={"dhidden": "hidden", "dweight": "weight", "dbias": "bias"},
         mistakes=(
             Mistake(
@@ -208,10 +207,10 @@ EXERCISES = (
             ),
             Mistake(
                 {"dlogits / B": "dlogits / (T * B)"},
-                "divided by T B; the cost is averaged over the batch and summed over the steps: divide by B alone",
+                "divided by T B; the loss is averaged over the batch and summed over the steps: divide by B alone",
             ),
             Mistake(
-                {"dlogits = dlogits / B": "pass"}, "not divided by B; the cost is the mean over the batch at each step"
+                {"dlogits = dlogits / B": "pass"}, "not divided by B; the loss is the mean over the batch at each step"
             ),
             Mistake({"dlogits / B": "dlogits / T"}, "divided by T; the mean is over the batch, B, and T is summed"),
             Mistake({LAYER_ONE_HOT: "pass"}, "the one-hot of the target is missing: dlogits = (p - onehot) / B"),

@@ -20,7 +20,7 @@ def cross_entropy_backward(logits, targets):
 
 
 def softmax_layer_backward(hidden, targets, weight, bias):
-    """Gradients of hidden (T, B, H), weight (V, H) and bias (V,); the cost is the sum over T of the mean over B."""
+    """Gradients of hidden (T, B, H), weight (V, H) and bias (V,); the loss is the sum over T of the mean over B."""
     T, B, H = hidden.shape
     hidden = hidden.reshape(T * B, H)
     targets = targets.reshape(T * B)
