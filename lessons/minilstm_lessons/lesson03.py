@@ -3,18 +3,18 @@
 import numpy as np
 
 from minilstm.gradcheck import element_slopes, relative_error
-from minilstm.layers.softmax import softmax_forward
 from minilstm_lessons.exercise import Exercise, Mistake
+from minilstm_lessons.lesson02 import layer_loss
 from minilstm_lessons.solutions import lesson03 as solutions
 
 
 def draw_loss(rng, B, H, V):
-    """A function of a matrix: the cost of the softmax layer as a function of what flows into it."""
-    params = {"weight": rng.standard_normal((V, H)), "bias": rng.standard_normal(V)}
+    """A function of a matrix: lesson 2's loss as a function of the hidden states."""
+    weight, bias = rng.standard_normal((V, H)), rng.standard_normal(V)
     targets = rng.integers(V, size=(1, B))
 
     def loss(x):
-        return float(softmax_forward(x[None], targets, params)[0])
+        return float(layer_loss(x[None], targets, weight, bias))
 
     return {"loss": loss, "x": rng.standard_normal((B, H)), "h": 1e-4}
 
