@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from minilstm_lessons import EXERCISES, LESSONS, check
-from minilstm_lessons.exercise import with_mistakes
+from minilstm_lessons.exercise import Mistake, with_mistakes
 from minilstm_lessons.judge import draw_case, judge
 from minilstm_lessons.slips import slips
 
@@ -56,6 +56,14 @@ def test_every_mistake_on_the_list_is_named(exercise):
 
 
 @pytest.mark.slow
+def test_a_mistake_that_finds_no_line_to_edit_is_an_error(exercise):
+    gone = Mistake({"a line that is not there": "pass"}, "")
+    with pytest.raises(ValueError, match="0 times, not once"):
+        with_mistakes(exercise.solution, [gone])
+    with pytest.raises(ValueError, match="0 times, not once"):
+        judge(lambda *arguments: [0] * len(exercise.results), exercise._replace(mistakes=(gone,)))
+
+
 def test_a_slip_in_the_solution_is_named(exercise):
     arguments = draw_case(exercise, np.random.default_rng(0)).arguments.values()
     with np.errstate(all="ignore"):  # as the judge does
