@@ -33,7 +33,7 @@ def lstm_step_forward(
     x_ih: Array, h_prev: Array, c_prev: Array, W_hh: Array, forget_bias: float = 0.0
 ) -> tuple[Array, Array, Cache]:
     """One time step; x_ih (B, 4H) is W_ih x_t + b, h_prev and c_prev (B, H) are the state before the step."""
-    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); faster than h_prev @ W_hh.T: BLAS packs the big W_hh once, in order
+    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); with h as columns a BLAS is up to twice as fast as with rows
     z_i, z_f, z_g, z_o = split_gates(z)
     i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)  # (2) each (B, H)
     g = np.tanh(z_g)  # (3)
@@ -43,20 +43,18 @@ def lstm_step_forward(
     return h, c, (i, f, g, o, c_prev, tanh_c)
 
 
-def lstm_step_backward(dh: Array, dc: Array, W_hh: Array, cache: Cache, dz: Array) -> tuple[Array, Array]:
-    """The same step backward: from dh and dc, each (B, H), to dh_prev and dc_prev; dz (B, 4H) receives dz_t."""
+def lstm_step_backward(dh: Array, dc_next: Array, W_hh: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """The same step backward: from dh and dc_next, the part of dc_t that step t + 1 gives, to dz, dh_prev, dc_prev."""
     i, f, g, o, c_prev, tanh_c = cache
     do = dh * tanh_c  # (5)
-    dc = dc + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2; c_t also reaches the loss by way of c_{t+1}
+    dc = dc_next + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2
     di, df, dg = dc * g, dc * c_prev, dc * i  # (4)
     dc_prev = dc * f  # (4)
-    dz_i, dz_f, dz_g, dz_o = split_gates(dz)
-    dz_g[...] = dg * (1 - g * g)  # (3)
-    dz_i[...] = di * i * (1 - i)  # (2) sigmoid' = sigmoid (1 - sigmoid)
-    dz_f[...] = df * f * (1 - f)  # (2)
-    dz_o[...] = do * o * (1 - o)  # (2)
+    dz_g = dg * (1 - g * g)  # (3)
+    dz_i, dz_f, dz_o = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o)  # (2) sigmoid' = sigmoid (1 - sigmoid)
+    dz = np.concatenate((dz_i, dz_f, dz_g, dz_o), axis=1)  # (B, 4H)
     dh_prev = (W_hh.T @ dz.T).T  # (1)
-    return dh_prev, dc_prev
+    return dz, dh_prev, dc_prev
 
 
 def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float = 0.0) -> tuple[Array, State, Cache]:
@@ -94,12 +92,12 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     hs[0], c = state
     x_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (T B, 4H), all steps at once
     x_ih = x_ih.reshape(T, B, 4 * H)
-    steps = []
+    caches = []
     for t in range(T):
-        hs[t + 1], c, step = lstm_step_forward(x_ih[t], hs[t], c, params["weight_hh"], forget_bias)
-        steps.append(step)
+        hs[t + 1], c, cache = lstm_step_forward(x_ih[t], hs[t], c, params["weight_hh"], forget_bias)
+        caches.append(cache)
     # copies, so that nothing done to the outputs can reach the cache
-    return hs[1:].copy(), (hs[T].copy(), c.copy()), (inputs, params, hs, steps)
+    return hs[1:].copy(), (hs[T].copy(), c.copy()), (inputs, params, hs, caches)
 
 
 def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[Array, State, Grads]:
@@ -122,14 +120,14 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     grads : dict
         "weight_ih", "weight_hh", "bias", shaped as the parameters.
     """
-    inputs, params, hs, steps = cache
+    inputs, params, hs, caches = cache
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
     dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
     dh_next, dc_next = dstate or (np.zeros_like(hs[0]), np.zeros_like(hs[0]))
     for t in reversed(range(T)):
         dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1
-        dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], steps[t], dz[t])
+        dz[t], dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], caches[t])
     dz = dz.reshape(T * B, 4 * H)
     grads = {
         "weight_ih": dz.T @ inputs.reshape(T * B, D),
