@@ -20,12 +20,14 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.machine import describe
+from minilstm import plain
+from minilstm.device import keep_freed_memory
 from minilstm.runs.plot import COLOURS
+from minilstm.runs.recorder import train_and_record
 from minilstm.runs.session import new_run
-from minilstm.train import train
 
 EVERY = 100  # steps between two looks
-TYPED = {"hidden_size": 32, "num_steps": 10, "batch_size": 10, "max_max_epoch": 10**6}
+OVERRIDES = {"hidden_size": 32, "num_steps": 10, "batch_size": 10, "max_max_epoch": 10**6}
 
 
 def resident_mb():
@@ -50,12 +52,13 @@ def write_corpus(folder):
 def measure(steps):
     """Memory in MB and open files after every `EVERY` steps of one run."""
     result = {"steps": [], "memory_mb": [], "open_files": []}
+    keep_freed_memory()  # as the command line does
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         write_corpus(folder)
-        with new_run(TYPED, folder, f"{folder}/run", False, np) as (run, checkpoint, corpus, _):
+        with new_run(OVERRIDES, folder, f"{folder}/run", False, np) as (run, state, corpus, _):
             for step in tqdm(range(EVERY, steps + 1, EVERY), disable=None):
-                train(run, checkpoint, corpus, np, max_steps=step)
-                result["steps"].append(checkpoint.progress.step)
+                train_and_record(run, state, corpus, plain, max_steps=step)
+                result["steps"].append(state.progress.step)
                 result["memory_mb"].append(resident_mb())
                 result["open_files"].append(open_files())
     return result
@@ -87,7 +90,7 @@ def main():
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
-    result = {"machine": describe("cpu"), "config": TYPED} | measure(args.steps)
+    result = {"machine": describe("cpu"), "config": OVERRIDES} | measure(args.steps)
     memory, half = result["memory_mb"], len(result["steps"]) // 2
     print(f"memory after {result['steps'][half]:,} steps: {memory[half]:.1f} MB; at the end: {memory[-1]:.1f} MB")
     print(f"open files: {min(result['open_files'])} to {max(result['open_files'])}")

@@ -6,6 +6,7 @@ import re
 import resource
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import numpy as np
@@ -29,10 +30,8 @@ def describe(device):
         "device": select_device(device)[1],
     }
     try:
-        import torch
-
-        description["torch"] = torch.__version__
-    except ImportError:
+        description["torch"] = version("torch")  # without importing it: endurance.py measures this process's memory
+    except PackageNotFoundError:
         description["torch"] = None
     return description
 

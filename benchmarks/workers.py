@@ -11,9 +11,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.machine import peak_memory_mb
-from minilstm.device import select_device, use_precision
+from minilstm.device import keep_freed_memory, select_device, use_precision
+from minilstm.model import loss_forward, select_kernels, zero_state
+from minilstm.step import compile_step, init_train_state, train_step
 
-STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two looks at the cost; training looks every 20 steps
+STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two looks at the loss; training looks every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"
 VOCAB_SIZE = 10_000
 
@@ -31,26 +33,30 @@ def random_ids(shape):
     return ids.astype(np.int64)
 
 
-def minilstm_step(config, task, device, graph=True):
-    """A function that does one step and returns its cost, on the device; on a GPU as a CUDA graph, or without."""
-    from minilstm.model import loss_forward, zero_state
-    from minilstm.train import compile_step, init_train_state, train_step
+def minilstm_step(config, task, device, graph=True, kernels=None):
+    """A function that does one step and returns its loss, on the device; on a GPU as a CUDA graph, or without.
 
+    `kernels` is by default the set that the command line takes; another can be given where there is no graph.
+    """
+    keep_freed_memory()
     xp, _ = select_device(device)
+    kernels = kernels or select_kernels(None, xp)
     use_precision(xp, config.precision)
-    checkpoint = init_train_state(config, [str(n) for n in range(VOCAB_SIZE)], xp)
+    state = init_train_state(config, [str(n) for n in range(VOCAB_SIZE)], xp)
     shape = shape_of(config, task)
     inputs, targets = xp.asarray(random_ids(shape))
-    state = zero_state(config, shape[1], xp)
-    device_step = compile_step(checkpoint, xp) if graph else None
+    carried = zero_state(config, shape[1], inputs)
+    compiled = compile_step(state, kernels) if graph and task == "train" else None
 
     def step():
-        nonlocal state
-        if task == "train":
-            cost, _ = train_step(checkpoint, inputs, targets, config.learning_rate, xp, device_step)
+        nonlocal carried
+        if compiled:
+            loss, _ = compiled(inputs, targets, config.learning_rate)
+        elif task == "train":
+            loss, _ = train_step(state, inputs, targets, config.learning_rate, kernels)
         else:
-            cost, state = loss_forward(checkpoint.params, config, inputs, targets, state)
-        return cost
+            loss, carried = loss_forward(state.params, config, inputs, targets, carried, kernels=kernels)
+        return loss
 
     return step
 
@@ -87,12 +93,12 @@ def pytorch_step(config, task, device, graph=False):
         if task != "train":
             with torch.no_grad():
                 return forward()
-        cost = forward()
+        loss = forward()
         optimizer.zero_grad()
-        cost.backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(params, config.max_grad_norm)
         optimizer.step()
-        return cost.detach()
+        return loss.detach()
 
     return pytorch_graph(step) if graph else step
 
@@ -109,11 +115,11 @@ def pytorch_graph(step):
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        cost = step()
+        loss = step()
 
     def replay():
         graph.replay()
-        return cost
+        return loss
 
     return replay
 
@@ -139,8 +145,8 @@ def serve(connection, side, config, task, device):
         for _ in range(count):
             start = time.perf_counter()
             for _ in range(steps):
-                cost = step()
-            float(cost)  # waits until the device has done it
+                loss = step()
+            float(loss)  # waits until the device has done it
             seconds.append((time.perf_counter() - start) / steps)
         connection.send(seconds)
     connection.send(peak_memory_mb())
