@@ -99,9 +99,12 @@ if __name__ == "__main__":
     parser.add_argument("text", nargs="?", type=Path, default=Path(__file__).parents[1] / "data/toy/train.txt")
     parser.add_argument("--steps", type=int, default=2000)
     args = parser.parse_args()
-    text = args.text.read_text(encoding="utf-8", errors="replace") if args.text.is_file() else ""
+    try:
+        text = args.text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        parser.exit(2, f"min_lstm.py: cannot read {args.text} as UTF-8 text: {problem}\n")
     if len(text) < B * (T + 1):
-        parser.exit(2, f"min_lstm.py: {args.text} is not a file of at least {B * (T + 1)} characters\n")
+        parser.exit(2, f"min_lstm.py: {args.text} has fewer than {B * (T + 1)} characters; give a longer text\n")
     rng = np.random.default_rng(0)
     error = check_gradients(rng)
     print(f"gradients: worst relative error {error:.1e}", flush=True)

@@ -88,11 +88,18 @@ def test_min_lstm_stops_at_a_wrong_gradient(tmp_path):
 
 
 def test_min_lstm_wants_a_text_that_fills_one_window(tmp_path):
-    short = tmp_path / "short.txt"
+    short, binary = tmp_path / "short.txt", tmp_path / "binary.txt"
     short.write_text("a" * 1055)
-    for path in (short, tmp_path / "missing.txt", tmp_path):
+    binary.write_bytes(b"caf\xe9 " * 1000)
+    for path, why in (
+        (short, f"{short} has fewer than 1056 characters"),
+        (binary, f"cannot read {binary} as UTF-8 text: "),
+        (tmp_path / "missing.txt", f"cannot read {tmp_path / 'missing.txt'} as UTF-8 text: "),
+        (tmp_path, f"cannot read {tmp_path} as UTF-8 text: "),
+    ):
         result = run(path)
         assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == f"min_lstm.py: {path} is not a file of at least 1056 characters\n"
+        assert result.stderr.startswith(f"min_lstm.py: {why}")
+        assert result.stderr.count("\n") == 1
     short.write_text("ab" * 528)
     assert run(short, "--steps", 2).returncode == 0
