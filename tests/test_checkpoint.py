@@ -149,6 +149,7 @@ def test_a_checkpoint_of_the_earlier_format_is_the_same_train_state(tmp_path, op
     assert path.read_bytes() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--optimizer", "adam"], ["--dtype", "float16"]])
 @pytest.mark.parametrize("steps", [57, 150])
 def test_a_run_whose_checkpoint_has_the_earlier_format_resumes_bit_for_bit(corpus_dir, tmp_path, flags, steps):

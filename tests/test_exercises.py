@@ -55,7 +55,6 @@ def test_every_mistake_on_the_list_is_named(exercise):
         assert mistake.words in verdict.text, f"{mistake}: {verdict}"
 
 
-@pytest.mark.slow
 def test_a_mistake_that_finds_no_line_to_edit_is_an_error(exercise):
     gone = Mistake({"a line that is not there": "pass"}, "")
     with pytest.raises(ValueError, match="0 times, not once"):
@@ -64,6 +63,7 @@ def test_a_mistake_that_finds_no_line_to_edit_is_an_error(exercise):
         judge(lambda *arguments: [0] * len(exercise.results), exercise._replace(mistakes=(gone,)))
 
 
+@pytest.mark.slow
 def test_a_slip_in_the_solution_is_named(exercise):
     arguments = draw_case(exercise, np.random.default_rng(0)).arguments.values()
     with np.errstate(all="ignore"):  # as the judge does

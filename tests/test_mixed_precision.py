@@ -104,6 +104,7 @@ def test_training_goes_on_over_overflows_and_reports_only_finite_norms(corpus_di
     assert state.loss_scale[0] < TOO_LARGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 5, 57, 99, 150])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_run_with_overflows_and_growth_resumes_bit_for_bit(corpus_dir, tmp_path, monkeypatch, stop, optimizer):
