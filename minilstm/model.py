@@ -133,25 +133,9 @@ def stack_forward(
     masks: Array | None = None,
     kernels: Kernels = plain,
 ) -> tuple[Array, list[State], Cache]:
-    """From word ids to the top layer's outputs.
+    """From word ids (T, B) to the top layer's outputs (T, B, H), the state after the window, and a cache.
 
-    Parameters
-    ----------
-    params : dict of array
-    config : Config
-        num_layers and forget_bias are used.
-    inputs : int array (T, B)
-    state : list of (h, c), each (B, H)
-    masks : array (num_layers + 1, T, B, H), optional
-        From `draw_masks`; without it nothing is dropped (evaluation).
-    kernels : module
-
-    Returns
-    -------
-    outputs : array (T, B, H)
-    state : list of (h, c), each (B, H)
-        After the window.
-    cache : tuple
+    Parameters are those of `loss_and_gradients`; without masks nothing is dropped, as in evaluation.
     """
     layer_masks = [None] * (config.num_layers + 1) if masks is None else masks
     x, embedding_cache = kernels.embedding_forward(inputs, params["encoder.weight"])

@@ -4,7 +4,7 @@ metrics.csv has one row for each report: train, ten times an epoch and at its en
 end. A train row's perplexity is that of the epoch so far, its gradient norm the median over the steps since the row
 before, before clipping. `tokens` says over how many predicted words a row's perplexity is.
 
-The file `lock` is empty: see `files.locked`.
+The file `lock` is empty: see lock.py.
 """
 
 import json
@@ -19,7 +19,8 @@ from typing import Any
 
 from minilstm.config import Config
 from minilstm.errors import UserError
-from minilstm.files import StrPath, atomic_write, locked, parse_json, read_text
+from minilstm.files import StrPath, atomic_write, parse_json, read_text
+from minilstm.runs.lock import locked
 from minilstm.text.corpus import SPLITS, Corpus, fingerprint_of_text
 from minilstm.train import Report
 

@@ -10,7 +10,7 @@ from typing import Any
 from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.files import StrPath, atomic_write, locked
+from minilstm.files import StrPath, atomic_write
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint
 from minilstm.runs.directory import (
     DESCRIPTION,
@@ -21,6 +21,7 @@ from minilstm.runs.directory import (
     read_vocabulary,
     rewind_metrics,
 )
+from minilstm.runs.lock import locked
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
 from minilstm.text.corpus import Corpus, fingerprint, fingerprint_of_text, load_corpus
