@@ -17,7 +17,14 @@ import minilstm
 PACKAGE = Path(minilstm.__file__).parent
 WRITERS = {
     str(PACKAGE / name)
-    for name in ("files.py", "runs/directory.py", "runs/checkpoint.py", "runs/session.py", "runs/recorder.py")
+    for name in (
+        "files.py",
+        "runs/directory.py",
+        "runs/checkpoint.py",
+        "runs/session.py",
+        "runs/recorder.py",
+        "runs/lock.py",
+    )
 }
 
 
