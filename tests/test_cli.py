@@ -1,5 +1,6 @@
 """The program as its user meets it: every mistake one clear line and exit status 2, nothing lost."""
 
+import shutil
 import subprocess
 import sys
 
@@ -11,13 +12,20 @@ from minilstm.cli import main
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 
 
+@pytest.fixture(scope="module")
+def finished_run(shared_corpus_dir, tmp_path_factory):
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "--data", str(shared_corpus_dir), "--out", str(run), *TINY]) == 0
+    return run
+
+
 @pytest.fixture
-def run(corpus_dir, tmp_path, capsys):
-    """A finished run."""
-    path = tmp_path / "run"
-    assert main(["train", "--data", str(corpus_dir), "--out", str(path), *TINY]) == 0
-    capsys.readouterr()
-    return path
+def run(finished_run, shared_corpus_dir, corpus_dir, tmp_path):
+    """A finished run of the test's own corpus: trained once, and copied with the name of its text changed."""
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace(str(shared_corpus_dir), str(corpus_dir)))
+    return run
 
 
 def complaint(capsys, arguments):

@@ -47,6 +47,7 @@ def test_an_answer_that_returns_nothing_a_misspelt_one_and_one_that_exits_are_to
     assert f"did you mean {exercise.name}?" in check(no_return).text
 
 
+@pytest.mark.slow
 def test_every_mistake_on_the_list_is_named(exercise):
     assert len(exercise.mistakes) >= 3
     for mistake in exercise.mistakes:
@@ -73,6 +74,7 @@ def test_a_slip_in_the_solution_is_named(exercise):
         assert verdict.status != "wrong" or "; for example" not in verdict.text, f"{words}: {verdict}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "function", "words"), WRONG, ids=[f"{n}-{f.__name__}" for n, f, _ in WRONG])
 def test_a_wrong_answer_is_named(name, function, words):
     verdict = judge(function, EXERCISES[name])

@@ -126,6 +126,7 @@ def test_the_toy_language_separates_good_models_from_bad():
     assert perplexities == pytest.approx([109.4, 5.87], rel=0.01)  # a trained LSTM reaches 3.4, the floor is 3.14
 
 
+@pytest.mark.slow
 def test_oracle_perplexity_is_below_that_of_ngrams_and_none_without_a_grammar(corpus_dir):
     assert 3 < oracle_perplexity(load_corpus()) < 4
     assert oracle_perplexity(load_corpus(corpus_dir)) is None

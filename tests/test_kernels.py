@@ -161,7 +161,7 @@ def test_fused_clipping_and_sgd_equal_the_plain_ones(sizes, dtype, seed):
         assert_close(run(fused), run(plain), dtype)
 
 
-@pytest.mark.parametrize("make_case", CASES)
+@pytest.mark.parametrize("make_case", [*CASES[:-1], pytest.param(CASES[-1], marks=pytest.mark.slow)])  # the model
 def test_gradients_of_the_fused_set_match_finite_differences(make_case):
     case = make_case(Shapes(T=2, B=5, D=2, H=3, V=7), RandomInputs(0), fused)
     for result in check_gradients(case.function, case.params, max_elements=2, directions=3):
@@ -221,6 +221,7 @@ def test_arrays_that_are_not_contiguous_are_refused():
         multi_tensor.scale([x[:, ::2]], np.ones(()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc to compile the kernels with")
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("file", KERNELS)
