@@ -248,6 +248,7 @@ def test_output_into_head_ends_quietly(run):
     assert process.wait() == 141
 
 
+@pytest.mark.slow
 def test_a_model_too_big_for_the_memory_is_one_line_and_leaves_nothing(capsys, tmp_path):
     assert "out of memory" in complaint(capsys, ["train", "--hidden-size", "100000000", "--out", str(tmp_path / "r")])
     assert not (tmp_path / "r").exists()

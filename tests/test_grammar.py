@@ -78,6 +78,7 @@ def derivations(grammar, words):
     return found
 
 
+@pytest.mark.slow
 def test_toy_sentences_have_one_derivation_whose_probability_is_the_score():
     grammar = read_grammar(toy_directory() / "grammar.txt")
     rng = random.Random(7)

@@ -275,6 +275,7 @@ def test_a_name_too_long_for_a_file_is_refused(capsys, tmp_path, monkeypatch, co
     complaint(capsys, [*command.split(), "a" * 300])
 
 
+@pytest.mark.slow
 def test_a_run_whose_name_is_markup_can_be_drawn(tmp_path):
     corpus = write_corpus(tmp_path / "c")
     for name in ("$x_{$", "_y"):

@@ -201,6 +201,7 @@ def test_a_run_killed_before_its_config_json_can_be_begun_again(train, tmp_path)
     assert steps_saved(run) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("removed", range(len(FILES) + 1))
 def test_an_overwrite_killed_at_any_file_can_be_repeated(train, tmp_path, removed):
     run = tmp_path / "run"

@@ -262,6 +262,7 @@ def test_a_word_that_occurs_5000_times_in_a_half_precision_window_has_the_right_
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process has held")
 def test_a_long_window_of_many_streams_over_few_words_takes_memory_in_proportion(tmp_path):
     rng = random.Random(0)
