@@ -2,14 +2,10 @@
 
 import inspect
 import itertools
-from types import FunctionType
 
 import numpy as np
 
-from minilstm.device import array_module
-from minilstm.gpu.lstm_kernels import gates_backward, gates_forward
-from minilstm.layers import lstm
-from minilstm.layers.lstm import lstm_backward, lstm_forward
+from minilstm.layers.lstm import lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from minilstm_lessons.exercise import Exercise, Mistake, relative_error, with_mistakes
 from minilstm_lessons.judge import finite_differences
 from minilstm_lessons.solutions import lesson06 as solutions
@@ -26,7 +22,7 @@ def fresh_lstm(rng, D, H, scale=0.1):
     }
 
 
-def lstm_gradient_by_distance(params, inputs, state, dhidden, forget_bias=0.0, roads=ROADS):
+def lstm_gradient_by_distance(params, inputs, state, dh, forget_bias=0.0, roads=ROADS):
     """Length of the gradient of a loss at the window's last step, k steps back in time.
 
     The window is cut into windows of one step, so that `lstm_backward` hands the gradient over at each of them; a road
@@ -38,7 +34,7 @@ def lstm_gradient_by_distance(params, inputs, state, dhidden, forget_bias=0.0, r
     inputs : array (T, B, D)
     state : tuple of array (B, H)
         h and c before the window.
-    dhidden : array (B, H)
+    dh : array (B, H)
         Gradient of the loss with respect to the last hidden state, h_{T-1}.
     forget_bias : float
     roads : tuple of str
@@ -59,47 +55,46 @@ def lstm_gradient_by_distance(params, inputs, state, dhidden, forget_bias=0.0, r
     >>> lstm_gradient_by_distance(params, np.zeros((3, 1, 1)), (zero, zero), np.ones((1, 1)))[:, 0].tolist()
     [1.0, 0.25, 0.125, 0.0625]
     """
-    xp = array_module(inputs)
     caches = []
     for t in range(len(inputs)):
         _, state, cache = lstm_forward(inputs[t : t + 1], state, params, forget_bias)
         caches.append(cache)
-    dcell = xp.zeros_like(dhidden)
-    nothing = xp.zeros_like(dhidden)[None]  # the loss sees the last hidden state alone
-    norms = [xp.linalg.norm(dhidden, axis=1)]
+    dc = np.zeros_like(dh)
+    zeros = np.zeros_like(dh)[None]  # the loss sees the last hidden state alone
+    norms = [np.linalg.norm(dh, axis=1)]
     for cache in reversed(caches):
-        _, (dhidden, dcell), _ = lstm_backward(nothing, (dhidden, dcell), cache)
-        dhidden = dhidden * ("hidden" in roads)
-        dcell = dcell * ("cell" in roads)
-        norms.append(xp.sqrt((dhidden**2 + dcell**2).sum(axis=1)))
-    return xp.stack(norms)
-
-
-MIRROR = (  # a line of gates_forward, last line first, and the lines of gates_backward that it makes
-    ("xp.multiply(o, tanh_cell", ("dhidden =", "dz_o[...]")),
-    ("xp.tanh(cell, out=tanh_cell)", ("dcell = dcell",)),
-    ("cell += i * g", ("dz_i[...]", "dz_g[...]")),
-    ("xp.multiply(f, cell_prev", ("dz_f[...]", "return dcell *")),
-)
+        _, (dh, dc), _ = lstm_backward(zeros, (dh, dc), cache)
+        dh = dh * ("hidden" in roads)
+        dc = dc * ("cell" in roads)
+        norms.append(np.sqrt((dh**2 + dc**2).sum(axis=1)))
+    return np.stack(norms)
 
 
 def show_mirror():
-    """Print lines of the package's gates_forward, last line first, beside the lines of gates_backward they make."""
-    forward, backward = (inspect.getsource(function).splitlines() for function in (gates_forward, gates_backward))
-    for mark, answers in (("forward, read upwards", ("backward, read downwards",)), *MIRROR):
-        lines = [line.strip() for line in forward if mark in line] or [mark]
-        answers = [line.strip() for answer in answers for line in backward if answer in line] or list(answers)
-        for left, right in itertools.zip_longest(lines, answers, fillvalue=""):
-            print(f"{left:42}{right}")
+    """Print the numbered lines of the package's step forward, last line first, beside their lines of the step back."""
+    forward, backward = (
+        [line.strip().partition("  # ") for line in inspect.getsource(step).splitlines()]
+        for step in (lstm_step_forward, lstm_step_backward)
+    )
+    width = 32  # of the left side; a longer line stands alone
+    print(f"{'forward, read upwards':{width + 5}}backward, read downwards")
+    for number in ("(5)", "(4)", "(3)", "(2)", "(1)"):
+        left, right = ([code for code, _, note in lines if note.startswith(number)] for lines in (forward, backward))
+        if len(left[0]) >= width:
+            print(f"{number:5}{left.pop()}")
+            number = ""
+        for code, answer in itertools.zip_longest(left, right, fillvalue=""):
+            print(f"{number:5}{code:{width}}{answer}")
+            number = ""
 
 
-def errors_of_gates(edits, seed=0):
-    """Break lines of the package's gates_backward and hold its results against central differences.
+def errors_of_step(edits, seed=0):
+    """Break lines of the package's lstm_step_backward and hold its results against central differences.
 
     Parameters
     ----------
     edits : dict
-        Old text -> new text, in the source of gates_backward. An empty dict breaks nothing.
+        Old text -> new text, in the source of lstm_step_backward. An empty dict breaks nothing.
     seed : int
         Of the random step.
 
@@ -110,13 +105,12 @@ def errors_of_gates(edits, seed=0):
 
     Examples
     --------
-    >>> max(errors_of_gates({}).values()) < 1e-8
+    >>> max(errors_of_step({}).values()) < 1e-8
     True
     """
-    broken = with_mistakes(gates_backward, [Mistake(edits, "")])
-    backward = FunctionType(lstm_backward.__code__, vars(lstm) | {"gates_backward": broken})
+    broken = with_mistakes(lstm_step_backward, [Mistake(edits, "")])
     arguments = draw_gates(np.random.default_rng(seed), B=2, H=3)
-    given = gates_answer(backward, **arguments)
+    given = gates_answer(broken, **arguments)
     names = (*GATES, "c_prev")
     return {
         "d" + name: relative_error(value, finite_differences(gates_loss, arguments, name))
@@ -176,10 +170,14 @@ def draw_gates(rng, B, H):
 
 
 def run_gates(z_i, z_f, z_g, z_o, c_prev):
-    """The package's layer on a window of one step whose inputs are the pre-activations: h, c and the cache."""
+    """The package's step from its pre-activations, without recurrent weights: h, c and the cache."""
     z = np.concatenate([z_i, z_f, z_g, z_o], axis=1)
+    return lstm_step_forward(z, np.zeros_like(c_prev), c_prev, no_weights(c_prev))
+
+
+def no_weights(c_prev):
     H = c_prev.shape[1]
-    return step_forward(z, np.zeros_like(c_prev), c_prev, np.eye(4 * H), np.zeros((4 * H, H)), np.zeros(4 * H))
+    return np.zeros((4 * H, H))
 
 
 def gates_loss(dh, dc_next, **arguments):
@@ -187,14 +185,14 @@ def gates_loss(dh, dc_next, **arguments):
     return (dh * h).sum() + (dc_next * c).sum()
 
 
-def gates_answer(backward, dh, dc_next, **arguments):
+def gates_answer(step_backward, dh, dc_next, **arguments):
     _, _, cache = run_gates(**arguments)
-    dz, (_, dc_prev), _ = backward(dh[None], (np.zeros_like(dh), dc_next), cache)
-    return *np.split(dz[0], 4, axis=1), dc_prev
+    dz, _, dc_prev = step_backward(dh, dc_next, no_weights(dh), cache)
+    return *np.split(dz, 4, axis=1), dc_prev
 
 
 def package_gates_backward(**arguments):
-    return gates_answer(lstm_backward, **arguments)
+    return gates_answer(lstm_step_backward, **arguments)
 
 
 def wrong_order(order, backward):

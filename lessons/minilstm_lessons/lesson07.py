@@ -3,56 +3,55 @@
 import numpy as np
 
 from minilstm.config import Config
-from minilstm.device import array_module, to_host
+from minilstm.device import to_host
 from minilstm.evaluate import perplexity
 from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
+from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
-from minilstm.layers.softmax import logits_forward, softmax_backward, softmax_forward
+from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minilstm.model import decoder_params, loss_and_gradients, loss_forward, stack_forward, zero_state
 from minilstm.optim import adam, clip_by_global_norm, zero_moments
+from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
-from minilstm.train import init_train_state, train_step
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson07 as solutions
 
 
 def train_once(config, corpus, xp):
     """Read the training text once, as ``minilstm train`` would in its first epoch; returns the parameters."""
-    checkpoint = init_train_state(config, corpus.vocabulary, xp)
+    train_state = init_train_state(config, corpus.vocabulary, xp)
     data = xp.asarray(batchify(corpus.splits["train"], config.batch_size))
     windows = num_windows(len(data), config.num_steps)
-    costs = []
+    losses = []
     for k in range(windows):
         inputs, targets = get_batch(data, k, config.num_steps)
-        costs.append(train_step(checkpoint, inputs, targets, config.learning_rate, xp)[0])
+        losses.append(train_step(train_state, inputs, targets, config.learning_rate)[0])
         if (k + 1) % (windows // 3) == 0:
-            recent = perplexity(float(to_host(xp.stack(costs[-100:])).mean()), config.num_steps)
+            recent = perplexity(float(to_host(np.stack(losses[-100:])).mean()), config.num_steps)
             print(f"windows of {config.num_steps}: {k + 1:4} of {windows}, perplexity of the last hundred {recent:.1f}")
-    return checkpoint.params
+    return train_state.params
 
 
 def perplexity_in_windows(params, config, data, num_steps, carry):
     """Perplexity of streams (batch_len, B), read in windows, the state carried over or set to zero at each."""
-    xp = array_module(data)
-    start = state = zero_state(config, data.shape[1], xp)
-    costs = []
+    start = state = zero_state(config, data.shape[1], like=data)
+    losses = []
     for first in range(0, len(data) - 1, num_steps):
         last = min(first + num_steps, len(data) - 1)
-        cost, state = loss_forward(
+        loss, state = loss_forward(
             params, config, data[first:last], data[first + 1 : last + 1], state if carry else start
         )
-        costs.append(cost)
-    return perplexity(float(to_host(xp.stack(costs)).astype(float).sum()), len(data) - 1)
+        losses.append(loss)
+    return perplexity(float(to_host(np.stack(losses)).astype(float).sum()), len(data) - 1)
 
 
-def word_costs(params, config, inputs, targets, state):
+def word_losses(params, config, inputs, targets, state):
     """-log p of every target, an array (T, B), and the new state."""
-    xp = array_module(inputs)
     x, state, _ = stack_forward(params, config, inputs, state)
-    logits = logits_forward(x.reshape(inputs.size, -1), decoder_params(params))
-    logits -= logits.max(axis=1, keepdims=True)
-    costs = xp.log(xp.exp(logits).sum(axis=1)) - logits[xp.arange(inputs.size), targets.reshape(-1)]
-    return costs.reshape(inputs.shape), state
+    logits, _ = linear_forward(x, decoder_params(params))  # (T, B, V)
+    logits -= logits.max(axis=-1, keepdims=True)
+    of_target = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return np.log(np.exp(logits).sum(axis=-1)) - of_target, state
 
 
 def price_of_a_reset(params, config, data, num_steps):
@@ -60,15 +59,14 @@ def price_of_a_reset(params, config, data, num_steps):
 
     Returns an array (num_steps,).
     """
-    xp = array_module(data)
-    start = state = zero_state(config, data.shape[1], xp)
+    start = state = zero_state(config, data.shape[1], like=data)
     extra = []
     for k in range(num_windows(len(data), num_steps)):
         inputs, targets = get_batch(data, k, num_steps)
-        without, _ = word_costs(params, config, inputs, targets, start)
-        carried, state = word_costs(params, config, inputs, targets, state)
+        without, _ = word_losses(params, config, inputs, targets, start)
+        carried, state = word_losses(params, config, inputs, targets, state)
         extra.append((without - carried).mean(axis=1))
-    return np.exp(to_host(xp.stack(extra)).mean(axis=0))
+    return np.exp(to_host(np.stack(extra)).mean(axis=0))
 
 
 def stretch_gradient(params, config, data, num_steps):
@@ -76,13 +74,12 @@ def stretch_gradient(params, config, data, num_steps):
 
     The state is carried, gradients stop at each window's edge; with one window of N steps it is the full gradient.
     """
-    xp = array_module(data)
-    state = zero_state(config, data.shape[1], xp)
+    state = zero_state(config, data.shape[1], like=data)
     total = 0
     for k in range(num_windows(len(data), num_steps)):
         inputs, targets = get_batch(data, k, num_steps)
         _, grads, state = loss_and_gradients(params, config, inputs, targets, state)
-        total = total + xp.concatenate([grad.ravel() for name, grad in grads.items() if name.startswith("rnn.")])
+        total = total + np.concatenate([grad.ravel() for name, grad in grads.items() if name.startswith("rnn.")])
     return to_host(total).astype(float)
 
 
@@ -109,7 +106,7 @@ def learn_to_remember(place, keep_prob, xp, length=20, steps=150, H=16, B=32, fo
     Returns
     -------
     array (steps,)
-        Cost of every update, in nats.
+        Loss of every update, in nats.
     """
     rng = np.random.default_rng(seed)
     lstm = {
@@ -125,7 +122,7 @@ def learn_to_remember(place, keep_prob, xp, length=20, steps=150, H=16, B=32, fo
     def draw(name):
         return xp.asarray(dropout_mask(rng, (B, H), keep_prob, "float64")) if place == name else None
 
-    costs = []
+    losses = []
     for step in range(1, steps + 1):
         symbol = rng.integers(2, size=B)
         inputs = np.zeros((length + 1, B, 3))
@@ -133,27 +130,28 @@ def learn_to_remember(place, keep_prob, xp, length=20, steps=150, H=16, B=32, fo
         inputs[1:, :, 2] = 1  # the third input says: nothing new
         inputs, targets = xp.asarray(inputs), xp.asarray(symbol[None])
 
-        hidden, cell, caches, masks = zeros, zeros, [], []
+        h, c, caches, masks = zeros, zeros, [], []
         for t in range(length + 1):
-            outputs, (hidden, cell), cache = lstm_forward(inputs[t : t + 1], (hidden, cell), lstm, forget_bias)
+            outputs, (h, c), cache = lstm_forward(inputs[t : t + 1], (h, c), lstm, forget_bias)
             caches.append(cache)
             masks.append((draw("hidden"), draw("cell")))
-            hidden, cell = dropout_forward(hidden, masks[t][0]), dropout_forward(cell, masks[t][1])
+            h, c = dropout_forward(h, masks[t][0]), dropout_forward(c, masks[t][1])
         up = draw("up")
-        cost, softmax_cache = softmax_forward(dropout_forward(outputs, up), targets, decoder)
+        logits, decoder_cache = linear_forward(dropout_forward(outputs, up), decoder)
+        loss, softmax_cache = softmax_cross_entropy_forward(logits, targets)
 
-        doutputs, decoder_grads = softmax_backward(softmax_cache)
-        doutputs, dhidden, dcell = dropout_backward(doutputs, up), zeros, zeros
+        doutputs, decoder_grads = linear_backward(softmax_cross_entropy_backward(softmax_cache), decoder_cache)
+        doutputs, dh, dc = dropout_backward(doutputs, up), zeros, zeros
         grads = {"decoder." + name: grad for name, grad in decoder_grads.items()}
         for t in reversed(range(length + 1)):
-            dhidden, dcell = dropout_backward(dhidden, masks[t][0]), dropout_backward(dcell, masks[t][1])
-            _, (dhidden, dcell), step_grads = lstm_backward(doutputs, (dhidden, dcell), caches[t])
+            dh, dc = dropout_backward(dh, masks[t][0]), dropout_backward(dc, masks[t][1])
+            _, (dh, dc), step_grads = lstm_backward(doutputs, (dh, dc), caches[t])
             grads |= {name: grads.get(name, 0) + grad for name, grad in step_grads.items()}
             doutputs = zeros[None]  # only the last output is asked for
         grads, _ = clip_by_global_norm(grads, 5.0)
         adam(params, grads, 0.01, moments, step)
-        costs.append(cost)
-    return to_host(xp.stack(costs))
+        losses.append(loss)
+    return to_host(np.stack(losses))
 
 
 def normal(rng, *shape):
@@ -199,12 +197,12 @@ def draw_text(rng, N, T, B, D, H):
 def package_truncated(inputs, r, T, **params):
     B, H = r.shape[1:]
     state = np.zeros((B, H)), np.zeros((B, H))
-    costs, grads = [], []
+    losses, grads = [], []
     for first in range(0, len(inputs), T):
         outputs, state, cache = lstm_forward(inputs[first : first + T], state, params)
-        costs.append((r[first : first + T] * outputs).sum())
+        losses.append((r[first : first + T] * outputs).sum())
         grads.append(lstm_backward(r[first : first + T], None, cache)[2])
-    return sum(costs), *(sum(grad[name] for grad in grads) for name in params)
+    return sum(losses), *(sum(grad[name] for grad in grads) for name in params)
 
 
 def draw_dropout(rng, N, H):
@@ -314,7 +312,7 @@ EXERCISES = (
         {"N": (9, 13), "T": (4, 6), "B": (2, 3), "D": (2, 5), "H": (2, 5)},
         draw_text,
         package_truncated,
-        {"cost": "", "dweight_ih": "(4H, D)", "dweight_hh": "(4H, H)", "dbias": "(4H,)"},
+        {"loss": "", "dweight_ih": "(4H, D)", "dweight_hh": "(4H, H)", "dbias": "(4H,)"},
         mistakes=(
             Mistake(
                 {
@@ -328,10 +326,10 @@ EXERCISES = (
                 {"total[name] = total[name] + grads[name]": "total[name] = grads[name]"},
                 "only the last window's gradient is left: add up those of all windows",
             ),
-            Mistake({"cost = cost + ": "cost = "}, "only the last window's cost is left: add up those of all windows"),
+            Mistake({"loss = loss + ": "loss = "}, "only the last window's loss is left: add up those of all windows"),
             Mistake(
-                {"cost = cost + ": "cost = ", "total[name] = total[name] + grads[name]": "total[name] = grads[name]"},
-                "only the last window is left: add up costs and gradients of all windows",
+                {"loss = loss + ": "loss = ", "total[name] = total[name] + grads[name]": "total[name] = grads[name]"},
+                "only the last window is left: add up losses and gradients of all windows",
             ),
             Mistake(
                 {"outputs, state, cache": "outputs, _, cache"},
@@ -379,13 +377,13 @@ EXERCISES = (
             ),
             Mistake(
                 {"lstm_backward(dout, None, cache)": "lstm_backward(outputs, None, cache)"},
-                "lstm_backward takes the gradient of the outputs: for the cost sum(r * outputs) that is r",
+                "lstm_backward takes the gradient of the outputs: for the loss sum(r * outputs) that is r",
             ),
             Mistake(
                 {"lstm_backward(dout, None, cache)": "lstm_backward(dout * outputs, None, cache)"},
-                "r * outputs is the cost; its gradient with respect to the outputs is r",
+                "r * outputs is the loss; its gradient with respect to the outputs is r",
             ),
-            Mistake({"(dout * outputs).sum()": "(dout * outputs).mean()"}, "the cost is a mean where the sum is meant"),
+            Mistake({"(dout * outputs).sum()": "(dout * outputs).mean()"}, "the loss is a mean where the sum is meant"),
         ),
     ),
     Exercise(

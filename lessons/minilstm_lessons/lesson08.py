@@ -6,8 +6,8 @@ from minilstm.config import Config
 from minilstm.evaluate import perplexity
 from minilstm.model import init_params
 from minilstm.optim import clip_by_global_norm, learning_rate_at, sgd
+from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
-from minilstm.train import init_train_state, train_step
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson08 as solutions
 
@@ -55,7 +55,7 @@ def draw_epoch(rng, T, B, H, K):
     batch_len = K * T + 1 + int(rng.integers(1, T))
     ids = np.minimum(rng.integers(V, size=batch_len * B), rng.integers(V, size=batch_len * B))
     return {
-        "params": init_params(config, V, np),
+        "params": init_params(config, V),
         "config": config,
         "data": batchify(ids, B),
         "learning_rate": float(rng.uniform(0.4, 0.9)),
@@ -64,16 +64,16 @@ def draw_epoch(rng, T, B, H, K):
 
 def package_epoch(params, config, data, learning_rate):
     """The package's own training step, on a run before its first step."""
-    checkpoint = init_train_state(config, [str(id) for id in range(len(params["decoder.bias"]))], np)
-    checkpoint.params.update(params)
+    train_state = init_train_state(config, [str(id) for id in range(len(params["decoder.bias"]))])
+    train_state.params.update(params)
     windows = [get_batch(data, k, config.num_steps) for k in range(num_windows(len(data), config.num_steps))]
-    costs = [train_step(checkpoint, inputs, targets, learning_rate, np)[0] for inputs, targets in windows]
-    return np.array(costs), perplexity(sum(costs), len(costs) * config.num_steps)
+    losses = [train_step(train_state, inputs, targets, learning_rate)[0] for inputs, targets in windows]
+    return np.array(losses), perplexity(sum(losses), len(losses) * config.num_steps)
 
 
-CARRIED = "cost, grads, state = loss_and_gradients(params, config, inputs, targets, state)"
+CARRIED = "loss, grads, state = loss_and_gradients(params, config, inputs, targets, state)"
 CLIP = "grads, _ = clip_by_global_norm(grads, config.max_grad_norm)"
-STEPS = "steps = len(costs) * config.num_steps"
+STEPS = "steps = len(losses) * config.num_steps"
 
 EXERCISES = (
     Exercise(
@@ -171,7 +171,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"params[name] - step": "params[name] + step"},
-                "the step goes uphill: the gradient points to a larger cost, subtract it",
+                "the step goes uphill: the gradient points to a larger loss, subtract it",
             ),
             Mistake(
                 {"squares = sum((grad**2).sum() for grad in grads.values())": 'squares = (grads["weight"] ** 2).sum()'},
@@ -238,20 +238,20 @@ EXERCISES = (
         {"T": (3, 5), "B": (2, 4), "H": (3, 6), "K": (5, 8)},
         draw_epoch,
         package_epoch,
-        {"costs": "(K,)", "perplexity": ""},
+        {"losses": "(K,)", "perplexity": ""},
         mistakes=(
             Mistake(
                 {"sgd(params, grads, learning_rate)": "sgd(params, grads, learning_rate / data.shape[1])"},
                 "the step was divided by B: the gradient is of a mean over the batch already",
             ),
             Mistake(
-                {"costs.append(cost)": "costs.append(cost / config.num_steps)"},
-                "the costs were divided by T, once too often: a window's cost is the sum over its steps, and the "
+                {"losses.append(loss)": "losses.append(loss / config.num_steps)"},
+                "the losses were divided by T, once too often: a window's loss is the sum over its steps, and the "
                 "perplexity divides by all steps",
             ),
             Mistake(
-                {"np.array(costs)": "np.array(costs) / config.num_steps"},
-                "the costs were divided by T: a window's cost is the sum over its steps",
+                {"np.array(losses)": "np.array(losses) / config.num_steps"},
+                "the losses were divided by T: a window's loss is the sum over its steps",
             ),
             Mistake(
                 {CARRIED: CARRIED.replace("state = ", "_ = ")},
@@ -269,7 +269,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"sgd(params, grads, learning_rate)": "sgd(params, grads, -learning_rate)"},
-                "the costs rise: the update has the wrong sign",
+                "the losses rise: the update has the wrong sign",
             ),
             Mistake(
                 {"sgd(params, grads, learning_rate)": "sgd(params, grads, config.learning_rate)"},
@@ -305,28 +305,28 @@ EXERCISES = (
                 "the windows overlap: window k begins at step k T, as get_batch(data, k, num_steps) cuts it",
             ),
             Mistake(
-                {STEPS: "steps = len(costs)"},
-                "the cost of a window is summed over its T steps: divide by K T steps, not by K windows",
+                {STEPS: "steps = len(losses)"},
+                "the loss of a window is summed over its T steps: divide by K T steps, not by K windows",
             ),
             Mistake(
                 {STEPS: STEPS + " * data.shape[1]"},
-                "divided by B too many: a window's cost is already the mean over the batch",
+                "divided by B too many: a window's loss is already the mean over the batch",
             ),
-            Mistake({STEPS: "steps = 1"}, "exp of the sum of all costs: divide by the K T steps first"),
+            Mistake({STEPS: "steps = 1"}, "exp of the sum of all losses: divide by the K T steps first"),
             Mistake(
                 {STEPS: "steps = len(data) - 1"},
                 "divided by all steps of the streams: those that fill no whole window were not trained on",
             ),
             Mistake(
-                {"perplexity(sum(costs), steps)": "sum(costs) / steps"},
-                "this is the mean cost of a step: exp of it is missing, as perplexity(cost, steps) takes it",
+                {"perplexity(sum(losses), steps)": "sum(losses) / steps"},
+                "this is the mean loss of a step: exp of it is missing, as perplexity(loss, steps) takes it",
             ),
             Mistake(
-                {"perplexity(sum(costs), steps)": "np.exp(np.array(costs) / config.num_steps).mean()"},
-                "the windows' perplexities were averaged: average the costs, then take exp",
+                {"perplexity(sum(losses), steps)": "np.exp(np.array(losses) / config.num_steps).mean()"},
+                "the windows' perplexities were averaged: average the losses, then take exp",
             ),
             Mistake(
-                {"perplexity(sum(costs), steps)": "perplexity(costs[-1], config.num_steps)"},
+                {"perplexity(sum(losses), steps)": "perplexity(losses[-1], config.num_steps)"},
                 "this is the last window's perplexity: the epoch's is over all windows",
             ),
         ),

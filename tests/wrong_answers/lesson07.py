@@ -53,18 +53,18 @@ def state_goes_up(x, state, layers, masks):
 def loop(x, r, T, w, u, b, *, carry=True, add=True, whole=False, feed=None, step=None):
     p = dict(weight_ih=w, weight_hh=u, bias=b)
     zero = np.zeros(r.shape[1:])
-    s, cost, dw, du, db = (zero, zero), 0, 0, 0, 0
+    s, loss, dw, du, db = (zero, zero), 0, 0, 0, 0
     end = len(x) - len(x) % T if whole else len(x)
     for t in range(0, end, step or T):
         out, after, cache = lstm_forward(x[t : t + T], s, p)
         s = after if carry else s
         g = lstm_backward(r[t : t + T] if feed is None else feed(r[t : t + T], out), None, cache)[2]
-        cost += (r[t : t + T] * out).sum()
+        loss += (r[t : t + T] * out).sum()
         if add:
             dw, du, db = dw + g["weight_ih"], du + g["weight_hh"], db + g["bias"]
         else:
             dw, du, db = g["weight_ih"], g["weight_hh"], g["bias"]
-    return cost, dw, du, db
+    return loss, dw, du, db
 
 
 def starts_anew_at_every_window(*a):

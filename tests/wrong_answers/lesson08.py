@@ -99,16 +99,16 @@ def forgets_the_norm(params, grads, rate, limit):
 
 def loop(params, config, data, rate, *, carry=True, limit=None, update=True, order=list, average=None, swap=False):
     weights = {name: np.array(value) for name, value in params.items()}
-    T, state, seen = config.num_steps, zero_state(config, data.shape[1], np), []
+    T, state, seen = config.num_steps, zero_state(config, data.shape[1]), []
     for k in order(range(num_windows(len(data), T))):
         x, y = get_batch(data, k, T)
-        cost, grads, after = loss_and_gradients(weights, config, *((y, x) if swap else (x, y)), state)
+        loss, grads, after = loss_and_gradients(weights, config, *((y, x) if swap else (x, y)), state)
         if carry:
             state = after
         clip_by_global_norm(grads, limit or config.max_grad_norm)
         if update:
             sgd(weights, grads, rate)
-        seen.append(float(cost))
+        seen.append(float(loss))
     return seen, average(seen, T) if average else math.exp(sum(seen) / len(seen) / T)
 
 
@@ -141,22 +141,22 @@ def one_window_short(params, config, data, learning_rate):
 
 
 def by_windows_not_steps(params, config, data, learning_rate):
-    return loop(params, config, data, learning_rate, average=lambda costs, T: math.exp(sum(costs) / len(costs)))
+    return loop(params, config, data, learning_rate, average=lambda losses, T: math.exp(sum(losses) / len(losses)))
 
 
 def mean_of_perplexities(params, config, data, learning_rate):
     return loop(
-        params, config, data, learning_rate, average=lambda costs, T: sum(math.exp(c / T) for c in costs) / len(costs)
+        params, config, data, learning_rate, average=lambda seen, T: sum(math.exp(c / T) for c in seen) / len(seen)
     )
 
 
 def wears_the_weights_out(params, config, data, learning_rate):
-    state, costs = zero_state(config, data.shape[1], np), []
+    state, losses = zero_state(config, data.shape[1]), []
     for k in range(num_windows(len(data), config.num_steps)):
-        cost, grads, state = loss_and_gradients(params, config, *get_batch(data, k, config.num_steps), state)
+        loss, grads, state = loss_and_gradients(params, config, *get_batch(data, k, config.num_steps), state)
         sgd(params, clip_by_global_norm(grads, config.max_grad_norm)[0], learning_rate)
-        costs.append(cost)
-    return costs, math.exp(sum(costs) / len(costs) / config.num_steps)
+        losses.append(loss)
+    return losses, math.exp(sum(losses) / len(losses) / config.num_steps)
 
 
 def subtracts_the_decay(learning_rate, lr_decay, max_epoch, num_epochs):

@@ -18,21 +18,21 @@ def stack_layers(x, state, layers, masks):
 
 
 def truncated_bptt(inputs, r, T, weight_ih, weight_hh, bias):
-    """Cost and gradients of a text in windows of T steps, the state carried: cost, dweight_ih, dweight_hh, dbias."""
+    """Loss and gradients of a text in windows of T steps, the state carried: loss, dweight_ih, dweight_hh, dbias."""
     params = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
     B, H = r.shape[1:]
     state = np.zeros((B, H)), np.zeros((B, H))
-    cost = 0.0
+    loss = 0.0
     total = {name: np.zeros_like(value) for name, value in params.items()}
     for start in range(0, len(inputs), T):
         x = inputs[start : start + T]
         dout = r[start : start + T]
         outputs, state, cache = lstm_forward(x, state, params)
-        cost = cost + (dout * outputs).sum()
+        loss = loss + (dout * outputs).sum()
         _, _, grads = lstm_backward(dout, None, cache)
         for name in total:
             total[name] = total[name] + grads[name]
-    return cost, total["weight_ih"], total["weight_hh"], total["bias"]
+    return loss, total["weight_ih"], total["weight_hh"], total["bias"]
 
 
 def inverted_dropout(x, dout, u, keep_prob):

@@ -28,15 +28,15 @@ def clipped_sgd_step(params, grads, learning_rate, max_grad_norm):
 
 
 def train_one_epoch(params, config, data, learning_rate):
-    """Train on each window of the streams (batch_len, B) in turn: the windows' costs (K,), the epoch's perplexity."""
+    """Train on each window of the streams (batch_len, B) in turn: the windows' losses (K,), the epoch's perplexity."""
     params = {name: param.copy() for name, param in params.items()}
-    state = zero_state(config, data.shape[1], np)
-    costs = []
+    state = zero_state(config, data.shape[1])
+    losses = []
     for k in range(num_windows(len(data), config.num_steps)):
         inputs, targets = get_batch(data, k, config.num_steps)
-        cost, grads, state = loss_and_gradients(params, config, inputs, targets, state)
+        loss, grads, state = loss_and_gradients(params, config, inputs, targets, state)
         grads, _ = clip_by_global_norm(grads, config.max_grad_norm)
         sgd(params, grads, learning_rate)
-        costs.append(cost)
-    steps = len(costs) * config.num_steps
-    return np.array(costs), perplexity(sum(costs), steps)
+        losses.append(loss)
+    steps = len(losses) * config.num_steps
+    return np.array(losses), perplexity(sum(losses), steps)
