@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minilstm.generate import sample
-from minilstm.layers.softmax import softmax_forward
+from minilstm.layers.softmax import softmax_cross_entropy_forward
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson09 as solutions
 
@@ -15,11 +15,10 @@ def draw_sentence(rng, T, V):
 
 
 def package_surprise(logits, ids):
-    """The package's cost of each word alone, its logits as hidden under the identity matrix, in bits."""
-    params = {"weight": np.eye(logits.shape[1]), "bias": np.zeros(logits.shape[1])}
-    costs = [softmax_forward(row[None, None], word[None, None], params)[0]
-             for row, word in zip(logits[:-1], ids[1:], strict=True)]  # fmt: skip
-    return np.array(costs) / np.log(2)
+    """The package's loss of each word alone, in bits."""
+    losses = [softmax_cross_entropy_forward(row[None, None], word[None, None])[0]
+              for row, word in zip(logits[:-1], ids[1:], strict=True)]  # fmt: skip
+    return np.array(losses) / np.log(2)
 
 
 def draw_cells(rng, N, H, M):
