@@ -1,15 +1,19 @@
 """Lesson 10, on the GPU: a stand-in for a GPU that writes down its launches, and the exercises."""
 
-import sys
+import re
 from contextlib import contextmanager
 from types import ModuleType
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
+from minilstm.gpu import launch
 from minilstm.optim import clip_by_global_norm
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson10 as solutions
+
+NEW = "zeros", "ones", "full", "arange", "empty"  # functions that make an array out of nothing
 
 
 class Launch(NamedTuple):
@@ -24,15 +28,27 @@ class DeviceArray(np.ndarray):
     """An array that behaves as if it lay on a GPU: each operation on it is written down as a launch.
 
     It refuses two things: to meet a NumPy array, as CuPy's arrays do, and to become a Python number or a condition,
-    which CuPy allows, but which makes the host wait until the GPU has caught up.
+    which CuPy allows, but which makes the host wait until the GPU has caught up. While `launched` allows waiting, a
+    condition is a launch too: the copy of a result to the host, under the name "wait".
     """
 
     launches = None  # a list while `launched` is listening
+    may_wait = False
 
     def refuse(self, *_):
         raise TypeError("the host wants to know a number that is on the GPU, and would have to wait for it")
 
-    __bool__ = __float__ = __int__ = __index__ = item = tolist = refuse
+    __float__ = __int__ = __index__ = item = tolist = refuse
+
+    def __bool__(self):
+        self.wait()
+        return bool(plain(self))
+
+    def wait(self):
+        """The host needs a result, or its size."""
+        if not DeviceArray.may_wait:
+            self.refuse()
+        write_down("wait", (self[:0] if self.ndim else self,))
 
     def get(self):
         """Copy to the host."""
@@ -46,8 +62,13 @@ class DeviceArray(np.ndarray):
         return out[0] if out else on_device(result)
 
     def __array_function__(self, function, types, args, kwargs):
+        if function in (np.asarray, np.array):  # with like=: from the host to the device
+            return copy_to_device(*args, **kwargs)
+        if function is np.unique:
+            self.wait()  # for the number of different elements, without which no array can be made for them
         result = function(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
-        write_down(function.__name__, (*args, result))
+        if not function.__name__.startswith("empty"):  # which moves nothing
+            write_down(function.__name__, (*args, *(result if isinstance(result, tuple) else (result,))))
         return on_device(result)
 
     def __getitem__(self, key):
@@ -79,13 +100,25 @@ def plain(value):
     if isinstance(value, tuple | list):
         return type(value)(map(plain, value))
     if isinstance(value, np.ndarray) and value.ndim:
-        raise TypeError("a NumPy array meets an array on the GPU: make it with xp, the module of the array")
+        raise TypeError(
+            "a NumPy array meets an array on the GPU: copy it there with np.asarray(..., like=array), or make it there "
+            "with np.zeros(..., like=array)"
+        )
     return value
 
 
 def on_device(value):
-    """An array or a NumPy number, copied to the device; anything else as it is."""
+    """An array or a NumPy number as an array on the device; those of a tuple; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(on_device, value))
     return np.asarray(value).view(DeviceArray) if isinstance(value, np.ndarray | np.generic) else value
+
+
+def copy_to_device(value, dtype=None):
+    """A copy of what the host has: an array or a number."""
+    result = np.array(value, dtype=dtype).view(DeviceArray)
+    write_down("copy", (result,))
+    return result
 
 
 def write_down(name, arrays, operations=0):
@@ -95,27 +128,50 @@ def write_down(name, arrays, operations=0):
         DeviceArray.launches.append(Launch(name, moved, operations))
 
 
+def write_down_kernel(file, name, grid, arguments, dtype=None, **defines):
+    """In the place of `minilstm.gpu.launch.launch`: a launch of a kernel, whose results nobody computes."""
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    operations = 0
+    if name.endswith("_with_gemm"):
+        rows, weights = arrays[:2]
+        operations = 2 * len(rows) * weights.size
+    if name == "embedding_forward":
+        arrays = arrays[1:] + arrays[2:]  # of the matrix only the rows that go into the outputs
+    if file == "multi_tensor":
+        passes = {"sum_of_squares": 1, "scale": 2, "sgd_update": 3}[name]  # ways of each element from or to memory
+        DeviceArray.launches.append(Launch(f"{name} (.cu)", passes * int(arrays[0]["size"].sum()) * dtype.itemsize, 0))
+    else:
+        write_down(f"{name} (.cu)", arrays, operations)
+
+
+def cuda_functions(file, *names):
+    """The text of functions in one of the package's files of CUDA kernels, with the comments above them.
+
+    Examples
+    --------
+    >>> print(cuda_functions("lstm.cu", "sigmoid"))
+    __device__ acc_t sigmoid(acc_t z) { return (1 + tanh(z / 2)) / 2; }
+    """
+    blocks = (launch.KERNELS / file).read_text(encoding="utf-8").strip().split("\n\n")
+    return "\n\n".join(
+        next(block for block in blocks if re.search(rf"^[^/\s].* {name}\(", block, re.MULTILINE)) for name in names
+    )
+
+
 @contextmanager
-def launched():
-    """``with launched() as launches``: a list that fills with the launches of the block."""
-    before, DeviceArray.launches = DeviceArray.launches, []
+def launched(may_wait=False):
+    """``with launched() as launches``: a list that fills with the launches of the block.
+
+    The package's own kernels are written down too, but nothing is computed by them: their results are zeros, or
+    whatever was there.
+    """
+    before = DeviceArray.launches, DeviceArray.may_wait
+    DeviceArray.launches, DeviceArray.may_wait = [], may_wait
     try:
-        yield DeviceArray.launches
+        with patch.object(launch, "launch", write_down_kernel), np.errstate(all="ignore"):
+            yield DeviceArray.launches
     finally:
-        DeviceArray.launches = before
-
-
-def fused(function):
-    """The same function as one launch, which reads or writes each array it is given once, and what it returns."""
-
-    def call(*args, **kwargs):
-        with launched():
-            result = function(*args, **kwargs)
-        results = result if isinstance(result, tuple) else (result,)
-        write_down(function.__name__, (*args, *results))
-        return result
-
-    return call
+        DeviceArray.launches, DeviceArray.may_wait = before
 
 
 class Module(ModuleType):
@@ -125,7 +181,7 @@ class Module(ModuleType):
 
     def __getattr__(self, name):
         function = getattr(np, name)
-        if name not in ("empty", "zeros", "ones", "arange", "full"):
+        if name not in NEW:
             return function
 
         def make(*args, **kwargs):
@@ -138,8 +194,6 @@ class Module(ModuleType):
 
 
 device = Module("stand_in_for_cupy")
-DeviceArray.__module__ = device.__name__
-sys.modules[device.__name__] = device  # where array_module looks
 
 
 def draw_gradient(rng, N, M):
@@ -197,22 +251,22 @@ EXERCISES = (
         {"clipped": "(N, M)", "norm": ""},
         mistakes=(
             Mistake(
-                {"max_norm / xp.maximum(norm, max_norm)": "1 / xp.maximum(norm * max_norm, 1.0)"},
+                {"max_norm / np.maximum(norm, max_norm)": "1 / np.maximum(norm * max_norm, 1.0)"},
                 "multiplied by max_norm where it divides: the scale is max_norm / norm, or 1 for a short gradient",
             ),
             Mistake(
                 {"return gradient * scale, norm": "return gradient, norm"}, "the gradient was not scaled at all"
             ),
             Mistake(
-                {"xp.maximum(norm, max_norm)": "norm"},
-                "a gradient shorter than max_norm is made longer: divide by the larger of the two, xp.maximum",
+                {"np.maximum(norm, max_norm)": "norm"},
+                "a gradient shorter than max_norm is made longer: divide by the larger of the two, np.maximum",
             ),
             Mistake(
-                {"xp.maximum(norm, max_norm)": "xp.minimum(norm, max_norm)"},
-                "the smaller of the two was taken: long gradients stay long and short ones grow; it is xp.maximum",
+                {"np.maximum(norm, max_norm)": "np.minimum(norm, max_norm)"},
+                "the smaller of the two was taken: long gradients stay long and short ones grow; it is np.maximum",
             ),
             Mistake(
-                {"max_norm / xp.maximum(norm, max_norm)": "xp.maximum(norm, max_norm) / max_norm"},
+                {"max_norm / np.maximum(norm, max_norm)": "np.maximum(norm, max_norm) / max_norm"},
                 "the scale is upside down: long gradients get longer",
             ),
             Mistake(
@@ -236,7 +290,7 @@ EXERCISES = (
                 "this is the norm after clipping: asked is the one before, which tells how often clipping acts",
             ),
             Mistake(
-                {"return gradient * scale, norm": "return xp.clip(gradient, -max_norm, max_norm), norm"},
+                {"return gradient * scale, norm": "return np.clip(gradient, -max_norm, max_norm), norm"},
                 "each element was clipped by itself, which bends the gradient: scale them all by one number",
             ),
             Mistake(
