@@ -116,12 +116,15 @@ def test_training_prints_nothing_and_writes_nothing(corpus, tmp_path, monkeypatc
     empty.mkdir()
     monkeypatch.chdir(empty)
     opened = []
-    monkeypatch.setattr("builtins.open", lambda *arguments, **_: opened.append(arguments))
-    monkeypatch.setattr("os.open", lambda *arguments, **_: opened.append(arguments))
-    monkeypatch.setattr("io.open", lambda *arguments, **_: opened.append(arguments))
+
+    def heard(function):
+        return lambda *arguments, **options: opened.append(arguments) or function(*arguments, **options)
+
     state = init_train_state(replace(CONFIG, dtype=dtype), corpus.vocabulary)
-    events = list(train(state, corpus, checkpoint_every=10))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        for name, function in (("builtins.open", open), ("io.open", open), ("os.open", os.open)):
+            patch.setattr(name, heard(function))
+        events = list(train(state, corpus, checkpoint_every=10))
     assert kind(events[-1]) == "test"
     assert opened == []
     assert list(empty.iterdir()) == []

@@ -52,6 +52,8 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
         "lock",
     }
     out = capsys.readouterr().out
+    for line in ("Device: cpu (NumPy)\nCorpus: ", "2,000 training tokens, 11 words\nModel: toy, 731 parameters, into "):
+        assert line in out
     for line in ("Epoch: 1 Learning rate: 1.000", "Epoch: 2 Learning rate: 0.500", "Epoch: 3 Train Perplexity: "):
         assert line in out
     assert out.count(" wps\n") == 3 * 10
@@ -83,6 +85,7 @@ def test_stopped_at_any_step_and_resumed_a_run_ends_bit_for_bit_the_same(tiny, w
     assert_same_run(whole_run(*more), parts)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_trained_longer_as_if_it_had_been_meant_so(tiny, whole_run, tmp_path):
     shorter = [*tiny, "--max-max-epoch", "2"]
     assert main([*shorter, "--out", str(tmp_path / "parts")]) == 0
@@ -139,6 +142,7 @@ def test_one_seed_gives_one_run_and_another_seed_another(tiny, tmp_path):
     assert (tensors(tmp_path / "a")["decoder.weight"] != tensors(tmp_path / "c")["decoder.weight"]).any()
 
 
+@pytest.mark.slow
 def test_float16_trains_to_about_what_float32_does(tiny, tmp_path):
     results = {}
     for dtype in ("float32", "float16"):
