@@ -123,16 +123,12 @@ def train_step(
     >>> losses[-1] < losses[0] / 2
     True
     """
-    masks = next_masks(state, inputs, kernels)
-    return apply_step(state, inputs, targets, masks, learning_rate, state.progress.step, kernels)
-
-
-def next_masks(state: TrainState, inputs: Array, kernels: Kernels) -> Array | None:
-    """Draw the dropout masks of the next step, and count it."""
-    masks = draw_masks(state.config, state.progress.step, inputs, kernels)
-    state.progress.window += 1
-    state.progress.step += 1
-    return masks
+    progress = state.progress
+    masks = draw_masks(state.config, progress.step, inputs, kernels)
+    loss, norm = apply_step(state, inputs, targets, masks, learning_rate, progress.step + 1, kernels)
+    progress.window += 1
+    progress.step += 1
+    return loss, norm
 
 
 def apply_step(
@@ -180,8 +176,11 @@ def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
     graphed = graphed_callable(on_device, like=state.params["decoder.bias"])
 
     def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
-        masks = next_masks(state, inputs, kernels)
-        loss, norm = graphed(inputs, targets, masks, learning_rate, state.progress.step)
+        progress = state.progress
+        masks = draw_masks(state.config, progress.step, inputs, kernels)
+        loss, norm = graphed(inputs, targets, masks, learning_rate, progress.step + 1)
+        progress.window += 1
+        progress.step += 1
         return loss, norm
 
     return compiled

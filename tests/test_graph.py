@@ -9,8 +9,8 @@ from minilstm import plain
 from minilstm.config import PRESETS
 from minilstm.gpu.graph import graphed_callable
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale
-from minilstm.model import init_params, loss_and_gradients, zero_state
-from minilstm.step import apply_step, init_train_state, next_masks, train_step
+from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.step import apply_step, init_train_state, train_step
 from minilstm.text.batches import get_batch
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8)
@@ -36,7 +36,8 @@ def make_graphed_step(state):
     graphed = graphed_callable(on_device, state.params["decoder.bias"], capture_by_calling)
 
     def step(inputs, targets, learning_rate):
-        masks = next_masks(state, inputs, plain)
+        masks = draw_masks(state.config, state.progress.step, inputs)
+        state.progress.step += 1
         return graphed(inputs, targets, masks, learning_rate, state.progress.step)
 
     return step

@@ -217,6 +217,7 @@ def test_the_model_and_a_training_step_refuse_an_id_outside_the_vocabulary(outsi
     with pytest.raises(IndexError, match="ids run from 0 to"):
         train_step(state, **ids, learning_rate=1.0)
     assert_equal((state.params, state.moments, state.carried), before)
+    assert (state.progress.step, state.progress.window) == (0, 0)
 
 
 @pytest.mark.parametrize("outside", OUTSIDE)
