@@ -6,6 +6,8 @@ one silently; unlike CuPy's it also refuses to become a Python number, because o
 `asarray` and ``np.asarray(host_array, like=array)`` take a NumPy array in, only ``get()`` gives one out.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 
 HANDED_OVER = np.asarray, np.array  # with like=: what comes from the host is copied to the device
@@ -74,6 +76,8 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
     size = property(lambda self: self.array.size)
     dtype = property(lambda self: self.array.dtype)
     T = property(lambda self: wrap(self.array.T))
+    flags = property(lambda self: self.array.flags)
+    data = property(lambda self: SimpleNamespace(ptr=self.array.ctypes.data))  # as CuPy gives a kernel its address
 
 
 def method(name):

@@ -7,15 +7,19 @@ from functools import cache, partial
 import cuda_on_cpu
 import numpy as np
 import pytest
+import strict_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilstm import plain
+from minilstm.config import Config
+from minilstm.device import to_host
 from minilstm.gpu import fused, launch, multi_tensor
 from minilstm.gpu import lstm as gpu_lstm
 from minilstm.gradcheck import check_gradients
 from minilstm.gradcheck_cases import BOUND, CASES, RandomInputs, Shapes, lstm_case
 from minilstm.layers.embedding import SparseGradient
+from minilstm.step import init_train_state, train_step
 
 KERNELS = {
     "lstm": (
@@ -211,6 +215,28 @@ def partial_set(monkeypatch):
     """The fused set, its LSTM with the product apart, as the mutated kernel has it."""
     monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 0)
     return fused
+
+
+@pytest.mark.parametrize("gemm", [True, False], ids=["small layer", "large layer"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_fused_set_trains_on_arrays_that_never_meet_numpys_nor_wait(optimizer, gemm, monkeypatch):
+    def compile_for_strict_arrays(*args, **defines):
+        kernel = cuda_on_cpu.compile_kernel(*args, **defines)
+        return lambda grid, block, arguments: kernel(grid, block, [getattr(x, "array", x) for x in arguments])
+
+    monkeypatch.setattr(launch, "compile_kernel", compile_for_strict_arrays)
+    monkeypatch.setattr(strict_array.StrictArray, "__bool__", strict_array.StrictArray.refuse)
+    monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 512 if gemm else 0)
+    config = Config(hidden_size=6, num_layers=2, num_steps=4, batch_size=3, dtype="float64", optimizer=optimizer)
+    ids = np.random.default_rng(0).integers(11, size=(4, 2, 4, 3))
+    results = {}
+    for xp, kernels in ((strict_array, fused), (np, plain)):
+        state = init_train_state(config, [f"w{n}" for n in range(11)], xp)
+        for inputs, targets in ids:
+            loss, norm = train_step(state, xp.asarray(inputs), xp.asarray(targets), 0.01, kernels)
+        results[kernels] = [to_host(x) for x in (loss, norm, *state.params.values())]
+    for mine, theirs in zip(results[fused], results[plain], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_arrays_that_are_not_contiguous_are_refused():

@@ -43,7 +43,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     H = W_hh.shape[1]
     fused = H <= MAX_FUSED_HIDDEN_SIZE
     if fused:
-        W_hh_T = np.ascontiguousarray(W_hh.T)  # (H, 4H), once a window
+        W_hh_T = W_hh.T.copy()  # (H, 4H), contiguous; once a window
     dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
     dc = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)  # dc[t] is the gradient of c_{t-1}
     dh_next, dc_next = dstate or 2 * (np.zeros_like(h[0]),)  # one array for both: they are only read
