@@ -25,12 +25,13 @@ PARTS = {
     "embedding": ["embedding_forward", "embedding_backward"],
     "LSTM forward": ["lstm_forward"],
     "LSTM backward": ["lstm_backward"],
-    "softmax forward": ["linear_forward", "softmax_cross_entropy_forward"],  # with the linear layer below it
-    "softmax backward": ["linear_backward", "softmax_cross_entropy_backward"],
+    "linear forward": ["linear_forward"],
+    "linear backward": ["linear_backward"],
+    "softmax": ["softmax_cross_entropy_forward", "softmax_cross_entropy_backward"],
     "clipping": ["clip_by_global_norm"],
     "update": ["sgd"],
 }
-COLOURS = "#56B4E9", "#0072B2", "#003F6B", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#BBBBBB"
+COLOURS = "#56B4E9", "#0072B2", "#003F6B", "#E69F00", "#D55E00", "#F0E442", "#009E73", "#CC79A7", "#BBBBBB"
 
 
 def timed(function, part, seconds, wait):
