@@ -217,6 +217,7 @@ def partial_set(monkeypatch):
     return fused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gemm", [True, False], ids=["small layer", "large layer"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_fused_set_trains_on_arrays_that_never_meet_numpys_nor_wait(optimizer, gemm, monkeypatch):

@@ -1,6 +1,7 @@
 """Every lesson runs from its first cell to its last, shows what it should, and is kept as it was run."""
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,15 @@ NOTEBOOKS = sorted(LESSONS.glob("*.ipynb"))
 @pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def path(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def executed(request):
+    """Future notebooks by path: those that are asked for run two at a time, each in a process of its own."""
+    paths = [item.callspec.params["path"] for item in request.session.items if "executed" in item.fixturenames]
+    pool = ThreadPoolExecutor(max_workers=2)
+    yield {path: pool.submit(run_notebook, path) for path in paths}
+    pool.shutdown(cancel_futures=True)
 
 
 def text_of(notebook):
@@ -34,8 +44,8 @@ def test_there_are_ten_lessons():
 
 
 @pytest.mark.slow
-def test_a_lesson_runs_as_shipped_with_its_exercises_unwritten(path):
-    notebook = run_notebook(path)
+def test_a_lesson_runs_as_shipped_with_its_exercises_unwritten(path, executed):
+    notebook = executed[path].result()
     text = text_of(notebook)
     for name in exercises_of(path):
         assert f"… {name}: not written yet" in text
