@@ -1,14 +1,14 @@
-"""minilstm: the PTB LSTM language model of Zaremba et al. (arXiv 1409.2329), every gradient written by hand.
+"""minilstm: the PTB LSTM language model of Zaremba et al. (arXiv 1409.2329), with every gradient written by hand.
 
-Read, in this order:
+Read in this order:
 
 1. layers/lstm.py              the LSTM, forward and backward
 2. layers/embedding.py, dropout.py, linear.py, softmax.py
-3. model.py                    the stack of layers, and the gradients of the whole
+3. model.py                    the stack of layers, and the gradients of the whole model
 4. optim.py                    clipping, SGD, Adam, the learning-rate schedule
 5. step.py                     one training step
 
-That's it: the rest reads text, loops, saves, draws, or makes the same faster on a GPU.
+That's it. The rest reads text, runs the loops, saves, plots, or makes the same computation faster on a GPU.
 """
 
 from minilstm.config import PRESETS, Config

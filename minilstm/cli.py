@@ -1,4 +1,4 @@
-"""The command line, thin: it parses and calls, and alone prints. A command imports what it needs when it runs."""
+"""The command line: parsing, calling the library and printing. Each command imports its dependencies when it runs."""
 
 import errno
 import io
@@ -24,12 +24,12 @@ from minilstm.types import ArrayModule, Kernels
 
 
 def config_overrides(args: Namespace) -> dict[str, Any]:
-    """The hyperparameters that were given as flags."""
+    """The hyperparameters given as flags."""
     return {f.name: getattr(args, f.name) for f in fields(Config) if hasattr(args, f.name)}
 
 
 def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
-    """What --device and --kernels ask for, and a line about it."""
+    """The array module and kernels selected by --device and --kernels, and a line that describes the device."""
     keep_freed_memory()
     xp, note = select_device(args.device)
     return xp, select_kernels(args.kernels, xp), note
@@ -50,7 +50,7 @@ def run_train(args: Namespace) -> int:
 
 
 def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
-    """Print what is about to be trained, and where."""
+    """Print the device, the corpus, the model and the run's directory before training."""
     from minilstm.train import reached
 
     config, progress = state.config, state.progress
@@ -59,21 +59,21 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     print(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words")
     print(f"Model: {config.model}, {sum(param.size for param in state.params.values()):,} parameters, into {run}")
     if config.precision == "tf32" and args.device == "cpu":
-        print("minilstm: --precision tf32 is for GPUs; these matrix products are in full precision", file=sys.stderr)
+        print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
     if floor:
-        print(f"Floor: {floor:.3f}, the test perplexity of the grammar that wrote the text")
+        print(f"Floor: {floor:.3f}, the test perplexity of the grammar that generated the text")
     if progress.epoch == config.max_max_epoch:
         print(f"All {progress.epoch} epochs are done; to continue, raise --max-max-epoch")
     elif args.resume:
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
         if reached(state, args.max_steps):
-            print(f"--max-steps {args.max_steps} counts the steps of the whole run: there is nothing left to do")
+            print(f"--max-steps {args.max_steps} counts the steps of the whole run: nothing left to do")
 
 
 def train_and_print(
     args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
 ) -> int:
-    """Train, and print what is trained, where it is and what can be done next."""
+    """Train; print the result, its location and possible next commands."""
     from minilstm.runs.recorder import train_and_record
     from minilstm.train import reached
 
@@ -82,10 +82,10 @@ def train_and_print(
         print_start(args, note, run, state, corpus, floor)
         test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
     except OSError:  # standard output is closed or full
-        print_error(f"the output is closed: stopped after {progress.step} steps; saved. {how_to_resume(run)}")
+        print_error(f"output closed or full: stopped after {progress.step} steps; saved. {how_to_resume(run)}")
         raise
     if test_perplexity is None:
-        epoch = min(progress.epoch + 1, config.max_max_epoch)  # the test may be all that was left
+        epoch = min(progress.epoch + 1, config.max_max_epoch)  # possibly only the test was left
         print(f"Stopped in epoch {epoch} after {progress.step} steps; saved. {how_to_resume(run)}")
         return 0 if reached(state, args.max_steps) else 130
     if floor:
@@ -116,7 +116,7 @@ def run_evaluate(args: Namespace) -> None:
     corpus = open_corpus(state, args.run, args.data or description["data"])
     config, ids = state.config, corpus.splits[args.split]
     perplexity = evaluate(state.params, config, args.split, ids, kernels, show_progress=sys.stderr.isatty())
-    print(note, file=sys.stderr)  # not before: an error is one line
+    print(note, file=sys.stderr)  # only now: an error must be one line
     print(f"{args.split.capitalize()} Perplexity: {perplexity:.3f}")
     predicted = count_predictions(config, args.split, ids)
     streams = 1 if args.split == "test" else config.batch_size
@@ -156,7 +156,7 @@ def run_download(args: Namespace) -> None:
     from minilstm.text.download import download_ptb
 
     source = download_ptb(args.out)
-    print(f"{args.out}: {'fetched from ' + source if source else 'already there'}; sha256 of every file is right")
+    print(f"{args.out}: {'downloaded from ' + source if source else 'already present'}; every SHA-256 is correct")
     print(f"The text is licensed for research. Next: minilstm train --model small --data {quote(args.out)}")
 
 
@@ -186,17 +186,17 @@ COMMANDS = {
 
 
 def open_streams() -> None:
-    """Make printing safe: output that was closed goes nowhere, and what cannot be encoded is escaped."""
+    """Make printing safe: replace closed streams by the null device, escape characters that cannot be encoded."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, as long as the process lives
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, open until the process ends
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_error(text: str) -> None:
-    """Print one line on standard error, unless that is closed."""
+    """Print one line on standard error, unless it is closed."""
     with suppress(OSError):
         print(f"minilstm: {one_line(text)}", file=sys.stderr)
 
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 2 for a user's mistake, 130 for Ctrl-C, 141 if the output is no longer read.
+        The exit status: 2 for a user error, 130 for Ctrl-C, 141 if the output was closed.
     """
     from minilstm.runs.signals import discard_output
 
@@ -230,12 +230,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("interrupted")
         return 130
-    except OSError as error:  # what lies outside the program, never a bug of ours
+    except OSError as error:  # a problem of the environment, not a bug
         if error.filename is not None:
             print_error(f"error: cannot use {error.filename}: {error.strerror}")
             return 2
         discard_output()
-        if error.errno in (errno.EPIPE, errno.EIO):  # head has seen enough, or the terminal was closed
+        if error.errno in (errno.EPIPE, errno.EIO):  # head has exited, or the terminal was closed
             return 141
-        print_error(f"error: cannot print: {error.strerror}; make room, or send the output elsewhere")
+        print_error(f"error: cannot print: {error.strerror}; free some space or redirect the output")
         return 2

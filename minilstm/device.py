@@ -1,8 +1,8 @@
-"""NumPy or CuPy: the place that imports cupy, and decides on which device a run computes.
+"""NumPy or CuPy: the choice of the device.
 
-Array code does not ask where an array lives: NumPy's functions hand CuPy's arrays over to CuPy. Only what makes new
-arrays has to be told: ``init_params(config, vocab_size, xp)`` with xp numpy or cupy, ``np.zeros(shape, like=array)`` or
-``np.asarray(host_array, like=array)`` with an array that is on the device. `to_host` is the way back.
+Array code is independent of the device: NumPy functions called on CuPy arrays dispatch to CuPy. Only the creation of
+arrays must name it: ``init_params(config, vocab_size, xp)`` with xp numpy or cupy, ``np.zeros(shape, like=array)`` or
+``np.asarray(host_array, like=array)`` with an array on the device. `to_host` transfers an array back.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from minilstm.types import Array, ArrayModule
 
 
 def array_module(array: Array) -> ArrayModule:
-    """Return numpy for a NumPy array, cupy for an array on the GPU; a subclass counts as its base class.
+    """Return numpy for a NumPy array, cupy for a CuPy array; a subclass counts as its base class.
 
     Examples
     --------
@@ -28,29 +28,29 @@ def array_module(array: Array) -> ArrayModule:
 
 
 def to_host(array: Array) -> Array:
-    """Copy an array from its device into a NumPy array; a NumPy array is returned as it is."""
+    """Copy an array from its device into a NumPy array; a NumPy array is returned unchanged."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def select_device(name: str) -> tuple[ArrayModule, str]:
-    """Choose where arrays live.
+    """Choose the device of all arrays.
 
     Parameters
     ----------
     name : {"auto", "cpu", "cuda"}
-        "auto" takes the GPU when CuPy and a device are there, else the CPU.
+        "auto" selects the GPU if CuPy and a device are available, otherwise the CPU.
 
     Returns
     -------
     xp : module
         numpy or cupy.
     note : str
-        One line that says what was chosen and, for "auto" on the CPU, why.
+        One line that names the choice and, for "auto" on the CPU, the reason.
 
     Raises
     ------
     UserError
-        For "cuda" where CuPy or a usable GPU is missing.
+        For "cuda" if CuPy or a usable GPU is missing.
     """
     if name == "cpu":
         return np, "Device: cpu (NumPy)"
@@ -59,12 +59,12 @@ def select_device(name: str) -> tuple[ArrayModule, str]:
 
         gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
         ones = cupy.ones((2, 2))
-        float((ones @ ones).sum())  # the driver, the card, the compiler of kernels and cuBLAS really work together
+        float((ones @ ones).sum())  # driver, card, kernel compiler and cuBLAS work together
     except ModuleNotFoundError:
-        reason = 'CuPy is not installed: pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk], as the driver is'
-    except Exception as error:  # CuPy has a family of errors for a missing driver, card or library
+        reason = 'CuPy is not installed: pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk], to match the driver'
+    except Exception as error:  # CuPy raises many kinds of errors for a missing driver, card or library
         why = " ".join(str(error).split())
-        reason = f'CuPy finds no GPU that it can use ({why}); CUDA comes with pip install "cupy-cuda12x[ctk]"'
+        reason = f'CuPy finds no usable GPU ({why}); pip install "cupy-cuda12x[ctk]" includes CUDA'
     else:
         return cupy, f"Device: cuda ({gpu}, CuPy {cupy.__version__})"
     if name == "cuda":
@@ -73,10 +73,10 @@ def select_device(name: str) -> tuple[ArrayModule, str]:
 
 
 def use_precision(xp: ArrayModule, precision: str) -> None:
-    """Have CuPy multiply float32 matrices in full precision, or in TensorFloat-32; NumPy has only the former.
+    """Have CuPy multiply float32 matrices in full precision or in TensorFloat-32; NumPy has only full precision.
 
-    TF32 reads 11 of a float32's 24 significant bits and sums in float32, on the tensor cores. CuPy takes the setting
-    from the process's environment at its first product.
+    TF32 uses 11 of a float32's 24 significant bits and accumulates in float32, on the tensor cores. CuPy reads the
+    setting from the process's environment at its first product.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ def use_precision(xp: ArrayModule, precision: str) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep the memory of freed arrays for the next ones, as CuPy's pool does on the GPU.
+    """Have the C library keep the memory of freed arrays for reuse, as CuPy's pool does on the GPU.
 
-    Without this, glibc gives large arrays back to the system after every step, and the system clears every page of
-    the next step's. Other C libraries are left as they are. It holds for the whole process, so only the command line
-    asks for it.
+    Otherwise glibc returns the memory of large arrays to the system after every step, and the system must clear every
+    page again for the next. Other C libraries are not affected. The setting applies to the whole process, so only the
+    command line makes it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

@@ -2,8 +2,8 @@
 
     perplexity = exp(sum of the windows' losses / sum of their steps)
 
-The state is zero at the start of a text and carried from window to window, as in training, so the length of a window
-changes speed and memory, not the result.
+The state is zero at the start of a text and carried from window to window, as in training. The length of a window
+therefore affects speed and memory, but not the result.
 """
 
 import math
@@ -22,7 +22,7 @@ from minilstm.types import Array, Kernels, Params
 
 
 def perplexity(loss: float, steps: int) -> float:
-    """exp(loss / steps); infinite rather than an overflow.
+    """exp(loss / steps); infinite instead of an overflow error.
 
     Examples
     --------
@@ -41,38 +41,38 @@ def evaluate(
     stop_requested: Sequence[object] = (),
     show_progress: bool = False,
 ) -> float:
-    """Perplexity of a split, state carried, every step counted.
+    """Perplexity of a split, with carried state, over every step.
 
     Parameters
     ----------
     params : dict of array
     config : Config
     split : {"train", "valid", "test"}
-        The test is read as one stream, the others as batch_size streams.
+        The test split is read as one stream, the others as batch_size streams.
     ids : int array (tokens,)
-        The split's text, on the host.
+        The text of the split, on the host.
     kernels : module
         minilstm.plain or minilstm.gpu.fused.
     stop_requested : sequence
-        Evaluation breaks off once this is not empty.
+        Evaluation is aborted when this becomes non-empty.
     show_progress : bool
         Whether to show a progress bar on standard error.
 
     Returns
     -------
     float
-        Perplexity over `count_predictions`; NaN if broken off.
+        Perplexity over `count_predictions` words; NaN if aborted.
 
     Raises
     ------
     UserError
-        If the split is too short, or its perplexity is not a finite number.
+        If the split is too short, or its perplexity is not finite.
 
     Examples
     --------
     >>> from minilstm import init_params
     >>> config = Config(hidden_size=4, init_scale=1e-9)
-    >>> round(evaluate(init_params(config, 10), config, "test", np.arange(100) % 10), 3)  # knows nothing: ten words
+    >>> round(evaluate(init_params(config, 10), config, "test", np.arange(100) % 10), 3)  # untrained: 10 words
     10.0
     """
     streams, num_steps = eval_batches(config, split, ids)
@@ -97,6 +97,6 @@ def evaluate(
 
 
 def count_predictions(config: Config, split: str, ids: Array) -> int:
-    """How many words of a split `evaluate` predicts: in each stream all but the first, (batch_len - 1) * B."""
+    """Number of words of a split that `evaluate` predicts: all but the first of each stream, (batch_len - 1) * B."""
     streams, _ = eval_batches(config, split, ids)
     return (streams.shape[0] - 1) * streams.shape[1]

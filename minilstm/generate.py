@@ -1,8 +1,8 @@
-"""Sampling: feed a word, draw the next from the softmax, feed that one.
+"""Sampling: feed a word, draw the next word from the softmax, feed that word, and so on.
 
     P(w) = exp(s_w / temperature) / sum_v exp(s_v / temperature)
 
-A temperature below 1 sharpens the distribution, above 1 flattens it; 0 is greedy: it takes the likeliest word.
+A temperature below 1 sharpens the distribution, above 1 flattens it; 0 is greedy and always takes the likeliest word.
 """
 
 import math
@@ -20,12 +20,12 @@ from minilstm.types import Array, Kernels, Params
 
 
 def encode_prompt(prompt: str, vocabulary: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The ids of a prompt's words, and the words that are read as <unk> because the vocabulary lacks them.
+    """The ids of a prompt's words, and its unknown words, which are mapped to <unk>.
 
     Raises
     ------
     UserError
-        If there is such a word, and no <unk>.
+        If there is an unknown word and the vocabulary has no <unk>.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def encode_prompt(prompt: str, vocabulary: Sequence[str]) -> tuple[list[int], li
 
 
 def sample(logits: Array, temperature: float, rng: np.random.Generator) -> int:
-    """Draw an id from one row of logits (V,)."""
+    """Draw an id from one row of logits, (V,)."""
     if not np.isfinite(logits).all():
-        raise UserError("the model's scores are not finite: its weights have grown too large; train it again")
+        raise UserError("the model's logits are not finite: its weights have grown too large; train it again")
     if temperature == 0:
         return int(logits.argmax())
     logits = logits.astype(np.float64)
@@ -65,7 +65,7 @@ def generate(
     seed: int = 0,
     kernels: Kernels = plain,
 ) -> Iterator[str]:
-    """Write text.
+    """Generate text.
 
     Parameters
     ----------
@@ -73,23 +73,23 @@ def generate(
     config : Config
     vocabulary : list of str
     prompt_ids : list of int
-        Read first, after the end of an imagined sentence before; see `encode_prompt`.
+        Read first, after an <eos>; see `encode_prompt`.
     num_words : int
     temperature : float
     seed : int
-        The words are drawn on the host: one seed writes one text.
+        The words are drawn on the host; a seed determines the text.
     kernels : module
         minilstm.plain or minilstm.gpu.fused.
 
     Returns
     -------
     iterator of str
-        Each next word, as it is drawn.
+        The words, one at a time as they are drawn.
 
     Raises
     ------
     UserError
-        If the temperature is negative or not a number, or the model's scores are not finite.
+        If the temperature is negative or not finite, or the model's logits are not finite.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""Is a gradient right? Central finite differences against any function that returns a loss and its gradients.
+"""Gradient checking by central finite differences, for any function that returns a loss and its gradients.
 
     dL/dx  ~  (8 (L(x + h) - L(x - h)) - (L(x + 2h) - L(x - 2h))) / 12h
 
-Two central differences, of steps h and 2h, combined so that their h^2 errors cancel (Richardson): the error is
-O(h^4) + O(rounding / h). Abramowitz and Stegun, 25.3.6.
+Two central differences with steps h and 2h, combined so that their h^2 errors cancel (Richardson extrapolation). The
+error is O(h^4) + O(rounding / h). Abramowitz and Stegun, 25.3.6.
 
-This module knows nothing of language models: give it a function and a dict of arrays.
+This module does not depend on language models: it needs only a function and a dict of arrays.
 """
 
 import itertools
@@ -21,14 +21,14 @@ LossAndGradients = Callable[[Params], tuple[Array, Grads]]
 
 
 class GradientCheck(NamedTuple):
-    """The verdict on one parameter.
+    """The result for one parameter.
 
     Attributes
     ----------
     name : str
         The parameter.
     checked : int
-        How many elements, or random directions, were compared.
+        Number of elements or random directions compared.
     by : {"elements", "directions"}
         Which of the two.
     error : float
@@ -57,27 +57,27 @@ def check_gradients(
     Parameters
     ----------
     function : callable
-        ``function(params) -> (loss, gradients)``: a scalar, and a dict of arrays shaped as `params`. It must give the
-        same loss for the same `params`.
+        ``function(params) -> (loss, gradients)``: a scalar, and a dict of arrays with the shapes of `params`. It must
+        be deterministic.
     params : dict of float64 array
-        Where to check, NumPy or CuPy; moved while checking, then put back exactly.
+        The point at which to check, NumPy or CuPy; changed during the check, then restored exactly.
     step : float
         h.
     max_elements, directions : int
         See above.
     seed : int
-        Of the random directions.
+        Seed of the random directions.
 
     Returns
     -------
     results : list of GradientCheck
-        One for each parameter. The relative error of a slope is |a - n| / max(|a|, |n|, a thousandth of the largest
-        gradient in any parameter): where a gradient nearly vanishes, differences are rounding noise.
+        One per parameter. The relative error of a slope is |a - n| / max(|a|, |n|, 1e-3 times the largest gradient of
+        any parameter), because differences are rounding noise where a gradient nearly vanishes.
 
     Raises
     ------
     ValueError
-        If a parameter is not float64, or its gradient is missing or has another shape.
+        If a parameter is not float64, or its gradient is missing or has the wrong shape.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def check_gradients(
         if name not in gradients or gradients[name].shape != param.shape:
             shape = gradients[name].shape if name in gradients else "missing"
             raise ValueError(f"the gradient of {name} should have shape {param.shape}, but is {shape}")
-    gradients = {name: gradients[name].copy() for name in params}  # the function may reuse its memory
+    gradients = {name: gradients[name].copy() for name in params}  # the function may reuse their memory
     scale = 1e-3 * max((float(abs(gradient).max()) for gradient in gradients.values() if gradient.size), default=0.0)
     results = []
     for name, param in params.items():
@@ -153,7 +153,7 @@ def direction_slopes(
 
 
 def central_difference(loss_at: Callable[[float], float], h: float) -> float:
-    """Slope at 0 of a function of one number; the equation at the top of this file.
+    """Slope at 0 of a function of one variable; the equation at the top of this file.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def central_difference(loss_at: Callable[[float], float], h: float) -> float:
 
 
 def relative_error(analytic: float, numeric: float, scale: float = 0.0) -> float:
-    """|a - n| / max(|a|, |n|, scale): 0 where a and n are equal, infinite where one is not a number.
+    """|a - n| / max(|a|, |n|, scale): 0 if a and n are equal, infinite if one is not finite.
 
     Examples
     --------

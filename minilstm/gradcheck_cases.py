@@ -1,6 +1,6 @@
-"""Every layer, and the whole model, as a (loss, gradients) function: what ``minilstm gradcheck`` and the tests check.
+"""Every layer and the whole model as a (loss, gradients) function, for ``minilstm gradcheck`` and the tests.
 
-A layer's output y is turned into a loss by a fixed random array r of the same shape: L = sum(r * y), so dL/dy = r.
+A fixed random array r of the shape of a layer's output y turns the output into a loss: L = sum(r * y), so dL/dy = r.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from minilstm.layers.dropout import dropout_mask
 from minilstm.model import draw_masks, loss_and_gradients, param_shapes
 from minilstm.types import Array, ArrayModule, Grads, Kernels, Params
 
-BOUND = 1e-7  # largest relative error of a gradient that is right
+BOUND = 1e-7  # largest relative error of a correct gradient
 
 
 class Shapes(NamedTuple):
@@ -31,7 +31,7 @@ class Shapes(NamedTuple):
 
 
 class GradcheckCase(NamedTuple):
-    """What `check_gradients` takes: a layer's name, its (loss, gradients) function, and where to check it."""
+    """A layer's name, and the arguments of `check_gradients`: a (loss, gradients) function and its parameters."""
 
     layer: str
     function: LossAndGradients
@@ -39,7 +39,7 @@ class GradcheckCase(NamedTuple):
 
 
 class RandomInputs:
-    """Random float64 arrays and ids of one seed, on one device."""
+    """Random float64 arrays and ids from one seed, on one device."""
 
     def __init__(self, seed: int = 0, xp: ArrayModule = np) -> None:
         self.rng, self.xp = np.random.default_rng(seed), xp
@@ -52,7 +52,7 @@ class RandomInputs:
 
 
 def embedding_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
-    """Embedding, with words that repeat."""
+    """Embedding with repeated words."""
     ids = random.ids(shapes.V, shapes.T, shapes.B)
     r = random.normal(shapes.T, shapes.B, shapes.D)
 
@@ -64,7 +64,7 @@ def embedding_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plai
 
 
 def dropout_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
-    """Dropout under one fixed mask."""
+    """Dropout with a fixed mask."""
     shape = shapes.T, shapes.B, shapes.D
     mask = random.xp.asarray(dropout_mask(np.random.default_rng(0), shape, 0.6, "float64"))
     r = random.normal(*shape)
@@ -79,7 +79,7 @@ def dropout_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain)
 def lstm_case(
     shapes: Shapes, random: RandomInputs, kernels: Kernels = plain, forget_bias: float = 0.7
 ) -> GradcheckCase:
-    """LSTM layer, its inputs and non-zero initial state; the loss sees every h_t and the final h and c."""
+    """LSTM layer, its inputs and a non-zero initial state; the loss depends on every h_t and the final h and c."""
     T, B, D, H = shapes[:4]
     r, r_h, r_c = random.normal(T, B, H), random.normal(B, H), random.normal(B, H)
 
@@ -130,7 +130,7 @@ def softmax_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain)
 def model_case(
     shapes: Shapes, random: RandomInputs, kernels: Kernels = plain, forget_bias: float = 0.7, keep_prob: float = 0.7
 ) -> GradcheckCase:
-    """The whole model: stacked, fixed dropout masks, weighted targets, non-zero initial state."""
+    """The whole model: stacked layers, fixed dropout masks, weighted targets, non-zero initial state."""
     T, B, _, H, V, L = shapes
     config = replace(
         PRESETS["toy"], hidden_size=H, num_layers=L, dtype="float64", forget_bias=forget_bias, keep_prob=keep_prob

@@ -2,10 +2,10 @@
 
     W16 = half(W)      dW16 = gradient of S * loss at W16, in float16      dW = dW16 / S, clipping, update in float32
 
-float16 has 11 significant bits and no number below 6e-8. A step of learning_rate * dW would round to nothing beside a
-weight, so the weights that are updated are float32; and most gradients of logits would round to zero, so the loss is
-scaled by S and the gradients scaled back. Where S was too large a gradient overflows: that step is skipped and S
-halved. After `GROWTH_INTERVAL` steps without one, S is doubled.
+float16 has 11 significant bits and no positive number below 6e-8. Added to a weight, learning_rate * dW would be lost
+in rounding, so the master weights are float32. Most gradients of logits would round to zero, so the loss is multiplied
+by S and the gradients are divided by S. If S is too large, a gradient overflows: the step is skipped and S is halved.
+After `GROWTH_INTERVAL` steps without an overflow S is doubled.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ GROWTH_INTERVAL = 2000
 
 
 def init_loss_scale(like: Array) -> Array:
-    """S, and the number of steps since it last changed: float32 array (2,), on the device of the array `like`."""
+    """S and the number of steps since its last change: float32 array (2,), on the device of the array `like`."""
     return np.asarray(np.array([INITIAL_LOSS_SCALE, 0], dtype=np.float32), like=like)
 
 
@@ -35,7 +35,7 @@ def half_loss_and_gradients(
     loss_scale: Array,
     kernels: Kernels = plain,
 ) -> tuple[Array, Grads, list[State]]:
-    """`loss_and_gradients` computed in half precision: float32 params in, float32 loss and gradients out."""
+    """`loss_and_gradients` in half precision, from float32 params to a float32 loss and float32 gradients."""
     half = {name: param.astype(np.float16) for name, param in params.items()}
     scale = loss_scale[0]
     loss_weights = scale * np.ones_like(inputs, dtype=np.float32)  # (T, B)
@@ -51,16 +51,16 @@ def unscale(grad: Array | SparseGradient, scale: Array) -> Array | SparseGradien
 
 
 def take_or_skip(params: Params, before: Params, norm: Array, loss_scale: Array) -> None:
-    """After a step: if a gradient overflowed, put the arrays back as they were before it; adapt the loss scale.
+    """After a step: undo it if a gradient overflowed, and adapt the loss scale.
 
-    Everything happens in place and on the device, without a look at any value.
+    Everything happens in place and on the device; no value is read on the host.
 
     Parameters
     ----------
     params, before : dict of array
-        What the step changed, and copies made before it.
+        The arrays changed by the step, and copies made before it.
     norm : array ()
-        Global norm of the step's gradients: not finite if one of them overflowed.
+        Global norm of the step's gradients, not finite after an overflow.
     loss_scale : array (2,)
         From `init_loss_scale`.
     """

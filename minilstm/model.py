@@ -2,13 +2,14 @@
 
     x_t -> W[x_t] -> dropout -> LSTM 0 -> dropout -> ... -> LSTM L-1 -> dropout -> linear -> softmax -> loss of x_{t+1}
 
-Zaremba et al., arXiv 1409.2329, figure 2: dropout on the arrows that go up, never on those that go right in time.
+Zaremba et al., arXiv 1409.2329, figure 2: dropout on the vertical connections between layers, never on the horizontal
+ones through time.
 
-Parameters are a plain dict, name -> array, named and shaped as in PyTorch's word-language-model example:
+Parameters are a plain dict, name -> array, with the names and shapes of PyTorch's word-language-model example:
 encoder.weight (V, H), rnn.weight_ih_l{k} (4H, H), rnn.weight_hh_l{k} (4H, H), rnn.bias_ih_l{k} (4H,),
 decoder.weight (V, H), decoder.bias (V,). Gradients are a dict with the same names.
 
-`kernels` is one of two sets of the same functions: minilstm.plain, or minilstm.gpu.fused on a GPU.
+`kernels` is one of two sets of the same functions: minilstm.plain or, on a GPU, minilstm.gpu.fused.
 """
 
 import numpy as np
@@ -22,15 +23,15 @@ LSTM_NAMES = {"weight_ih": "rnn.weight_ih_l{}", "weight_hh": "rnn.weight_hh_l{}"
 
 
 def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
-    """The set of functions to compute with: "plain", "fused", or by default fused on a GPU and plain elsewhere.
+    """Select a set of functions: "plain", "fused", or by default fused on a GPU and plain on a CPU.
 
     Raises
     ------
     UserError
-        For "fused" without a GPU.
+        For "fused" on a CPU.
     """
     if name == "fused" and xp is np:
-        raise UserError("--kernels fused needs a GPU; use --kernels plain")
+        raise UserError("the fused kernels need a GPU; use the plain kernels")
     if name == "plain" or xp is np:
         return plain
     import minilstm.gpu.fused
@@ -39,7 +40,7 @@ def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
 
 
 def param_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every parameter, in the order in which the initial weights are drawn."""
+    """Name -> shape of every parameter, in the order of initialization."""
     H = config.hidden_size
     shapes: dict[str, tuple[int, ...]] = {"encoder.weight": (vocab_size, H)}
     for k in range(config.num_layers):
@@ -50,15 +51,15 @@ def param_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
 def init_params(config: Config, vocab_size: int, xp: ArrayModule = np) -> Params:
     """Draw the initial weights: uniform in +-init_scale, LSTM biases zero.
 
-    They are drawn on the host in float64, so that one seed means one start on every device and in every precision.
+    They are drawn on the host in float64, so that a seed gives the same weights on every device and in every precision.
 
     Parameters
     ----------
     config : Config
-        init_scale, hidden_size, num_layers, dtype and seed are used.
+        Its init_scale, hidden_size, num_layers, dtype and seed are used.
     vocab_size : int
     xp : module
-        numpy or cupy: where the parameters live.
+        numpy or cupy: the device of the parameters.
 
     Returns
     -------
@@ -76,12 +77,12 @@ def init_params(config: Config, vocab_size: int, xp: ArrayModule = np) -> Params
 
 
 def weights_dtype(config: Config) -> str:
-    """dtype of the parameters: with half precision float32, see mixed_precision.py."""
+    """dtype of the parameters: float32 with half precision, see mixed_precision.py."""
     return "float32" if config.dtype == "float16" else config.dtype
 
 
 def zero_state(config: Config, batch_size: int, like: Array | None = None) -> list[State]:
-    """The state at the start of an epoch: for each layer h and c, zeros (B, H), on the device of the array `like`."""
+    """The state at the start of an epoch: zeros (B, H) for h and c of each layer, on the device of the array `like`."""
 
     def zeros() -> Array:
         return np.zeros((batch_size, config.hidden_size), dtype=config.dtype, like=like)
@@ -92,22 +93,22 @@ def zero_state(config: Config, batch_size: int, like: Array | None = None) -> li
 def draw_masks(config: Config, step: int, inputs: Array, kernels: Kernels = plain) -> Array | None:
     """Draw the dropout masks of one training step: for the embedded input and for each layer's output.
 
-    Each step has a random stream of its own, whose key is (seed, step): a resumed run draws what the uninterrupted one
-    would, on any device.
+    Each step has its own random stream with the key (seed, step), so a resumed run draws the same masks as an
+    uninterrupted one, on any device.
 
     Parameters
     ----------
     config : Config
-        keep_prob, hidden_size, num_layers, dtype and seed are used.
+        Its keep_prob, hidden_size, num_layers, dtype and seed are used.
     step : int
-        Training steps before this one, over all epochs.
+        Number of training steps before this one, over all epochs.
     inputs : int array (T, B)
-        The step's inputs: the masks have their shape, on their device.
+        The step's inputs: they give the masks' T, B and device.
     kernels : module
 
     Returns
     -------
-    masks : array (num_layers + 1, T, B, H), or None where keep_prob is 1
+    masks : array (num_layers + 1, T, B, H), or None if keep_prob is 1
     """
     if config.keep_prob == 1.0:
         return None
@@ -116,12 +117,12 @@ def draw_masks(config: Config, step: int, inputs: Array, kernels: Kernels = plai
 
 
 def layer_params(params: Params, k: int) -> Params:
-    """The parameters of LSTM layer k under the names that lstm.py uses."""
+    """The parameters of LSTM layer k, named as in lstm.py."""
     return {short: params[name.format(k)] for short, name in LSTM_NAMES.items()}
 
 
 def decoder_params(params: Params) -> Params:
-    """The parameters of the linear layer under the names that linear.py uses."""
+    """The parameters of the linear layer, named as in linear.py."""
     return {"weight": params["decoder.weight"], "bias": params["decoder.bias"]}
 
 
@@ -135,7 +136,7 @@ def stack_forward(
 ) -> tuple[Array, list[State], Cache]:
     """From word ids (T, B) to the top layer's outputs (T, B, H), the state after the window, and a cache.
 
-    Parameters are those of `loss_and_gradients`; without masks nothing is dropped, as in evaluation.
+    Parameters are as for `loss_and_gradients`. Without masks there is no dropout, as in evaluation.
     """
     layer_masks = [None] * (config.num_layers + 1) if masks is None else masks
     x, embedding_cache = kernels.embedding_forward(inputs, params["encoder.weight"])
@@ -150,7 +151,7 @@ def stack_forward(
 
 
 def stack_backward(dx: Array, cache: Cache, kernels: Kernels = plain) -> Grads:
-    """From the gradient of the top layer's outputs (T, B, H) to the gradients of embedding and LSTM layers."""
+    """From the gradient of the top layer's outputs (T, B, H) to the gradients of the embedding and the LSTM layers."""
     embedding_cache, lstm_caches, layer_masks = cache
     grads: Grads = {}
     for k in reversed(range(len(lstm_caches))):
@@ -171,7 +172,7 @@ def loss_forward(
     loss_weights: Array | None = None,
     kernels: Kernels = plain,
 ) -> tuple[Array, list[State]]:
-    """Loss of a window without gradients, for evaluation: returns the loss, array (), and the new state."""
+    """Loss of a window without gradients, for evaluation: the loss, array (), and the new state."""
     x, state, _ = stack_forward(params, config, inputs, state, kernels=kernels)
     logits, _ = kernels.linear_forward(x, decoder_params(params))  # (T, B, V)
     loss, _ = kernels.softmax_cross_entropy_forward(logits, targets, loss_weights)
@@ -197,7 +198,7 @@ def loss_and_gradients(
     inputs, targets : int array (T, B)
         targets[t] is inputs[t + 1].
     state : list of (h, c), each (B, H)
-        Carried over from the window before.
+        Carried over from the previous window.
     masks : array (num_layers + 1, T, B, H), optional
         From `draw_masks`.
     loss_weights : array (T, B), optional
@@ -210,9 +211,9 @@ def loss_and_gradients(
     loss : array ()
         Nats: summed over T, averaged over B.
     grads : dict
-        Name -> array; that of encoder.weight is a `SparseGradient`.
+        Name -> array; for encoder.weight a `SparseGradient`.
     state : list of (h, c), each (B, H)
-        After the window; no gradient flows back from it.
+        State after the window; no gradient flows back from it.
 
     Raises
     ------
@@ -233,7 +234,7 @@ def loss_and_gradients(
 def next_word_logits(
     params: Params, config: Config, inputs: Array, state: list[State], kernels: Kernels = plain
 ) -> tuple[Array, list[State]]:
-    """Scores of the word that follows `inputs` (T, B): logits (B, V) and the new state, for sampling."""
+    """Logits (B, V) of the word after `inputs` (T, B), and the new state, for sampling."""
     x, state, _ = stack_forward(params, config, inputs, state, kernels=kernels)
     logits, _ = kernels.linear_forward(x[-1], decoder_params(params))
     return logits, state

@@ -2,8 +2,8 @@
 
     norm = sqrt(sum over all gradients of ||g||^2)       g <- g * max_grad_norm / max(norm, max_grad_norm)
 
-Pascanu et al., arXiv 1211.5063, algorithm 1, over all parameters together. All functions work in place, on the
-parameters and on the gradients: a gradient is overwritten once it has been applied.
+Pascanu et al., arXiv 1211.5063, algorithm 1, over all parameters together. All functions work in place on parameters
+and gradients; a gradient may be overwritten when it is applied.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from minilstm.types import Array, Grads, Params
 
 
 def squared_norm(grad: Array | SparseGradient) -> Array:
-    """||g||^2 of one gradient, array () of at least float32; an embedding row that stands repeated counts once."""
+    """||g||^2 of one gradient, array () of at least float32; a repeated row of an embedding counts once."""
     values = grad.values if isinstance(grad, SparseGradient) else grad
     values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if isinstance(grad, SparseGradient):
@@ -54,7 +54,7 @@ def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Arra
 
 
 def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
-    """W <- W - learning_rate * dW, in place; of an embedding only the rows that were used."""
+    """W <- W - learning_rate * dW, in place; for an embedding only in the rows that were used."""
     for name, grad in grads.items():
         if isinstance(grad, SparseGradient):
             params[name][grad.ids] -= learning_rate * grad.values
@@ -80,7 +80,7 @@ def adam(
     params, grads : dict of array
     learning_rate : float
     moments : dict
-        Name -> (m, v), arrays shaped as the parameter: from `zero_moments`.
+        Name -> (m, v), arrays of the parameter's shape, from `zero_moments`.
     step : int
         1 for the first step.
     """
@@ -96,7 +96,7 @@ def adam(
 
 
 def zero_moments(params: Params) -> dict[str, tuple[Array, Array]]:
-    """Adam's moments before the first step: name -> (m, v), zeros, at least float32."""
+    """Adam's moments before the first step: name -> (m, v), zeros of at least float32."""
     moments = {}
     for name, param in params.items():
         dtype = np.promote_types(param.dtype, np.float32)
@@ -105,7 +105,7 @@ def zero_moments(params: Params) -> dict[str, tuple[Array, Array]]:
 
 
 def learning_rate_at(config: Config, epoch: int) -> float:
-    """Learning rate of an epoch, counted from 0: `max_epoch` epochs at the initial rate, then decay.
+    """Learning rate of an epoch, counted from 0: the initial rate for `max_epoch` epochs, then exponential decay.
 
     Examples
     --------

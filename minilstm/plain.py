@@ -1,6 +1,6 @@
-"""The plain set of functions, ``--kernels plain``: the layers and the optimizer as NumPy's interface says them.
+"""The plain set of functions, ``--kernels plain``: the layers and the optimizer in NumPy's interface.
 
-It runs on NumPy's arrays and on CuPy's, and is the reference for the other set, gpu/fused.py, which has the same names.
+It runs on NumPy and CuPy arrays and is the reference for gpu/fused.py, which has the same names.
 """
 
 from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_masks

@@ -1,7 +1,7 @@
-"""One training step: forward, backward, clip, update; and the state that it moves on.
+"""One training step: forward, backward, clip, update; and the train state that it changes.
 
-Zaremba et al., arXiv 1409.2329, section 4.1. The LSTM's state is carried from window to window; gradients stop at a
-window's edge (truncated backpropagation through time).
+Zaremba et al., arXiv 1409.2329, section 4.1. The LSTM's state is carried from window to window; gradients stop at the
+window boundary (truncated backpropagation through time).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,20 +23,20 @@ Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets,
 
 @dataclass
 class Progress:
-    """How far a run has come; the training loop counts here.
+    """The counters of a run.
 
     Attributes
     ----------
     epoch, window : int
         The next window to train on, counted from 0. `window` may be one past the last: the epoch's evaluation is due.
     step : int
-        Windows trained on so far, over all epochs.
+        Number of windows trained on, over all epochs.
     loss : float
         Sum of the losses of this epoch's windows.
     norms : list of float
         Gradient norms since the last report.
     metric_rows : int
-        Rows of metrics.csv that are older than this.
+        Number of rows written to metrics.csv.
     """
 
     epoch: int
@@ -48,7 +48,7 @@ class Progress:
 
 
 class TrainState(NamedTuple):
-    """All that training changes, and the config that it needs; a checkpoint is this state in a file.
+    """Everything that training changes, and its config; a checkpoint is this state in a file.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class TrainState(NamedTuple):
         Fingerprint of the vocabulary.
     params : dict of array
     moments : dict
-        Adam's name -> (m, v); empty for SGD.
+        Adam's moments, name -> (m, v); empty for SGD.
     carried : list of (h, c)
         The LSTM layers' state, each (B, H), carried from window to window.
     loss_scale : array (2,) or None
-        For half precision, see mixed_precision.py.
+        For half precision only; see mixed_precision.py.
     progress : Progress
     """
 
@@ -75,7 +75,7 @@ class TrainState(NamedTuple):
 
 
 def init_train_state(config: Config, vocabulary: Sequence[str], xp: ArrayModule = np) -> TrainState:
-    """A run before its first step: fresh weights, zero state.
+    """The train state before the first step: initial weights, zero LSTM state.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def train_step(
     Parameters
     ----------
     state : TrainState
-        Moves on, in place.
+        Updated in place.
     inputs, targets : int array (T, B)
     learning_rate : float
     kernels : module
@@ -113,7 +113,7 @@ def train_step(
     Returns
     -------
     loss, norm : array ()
-        Loss of the window in nats, and the global norm of its gradients before clipping; on the device.
+        Loss of the window in nats and global gradient norm before clipping, both on the device.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def apply_step(
     step: int | Array,
     kernels: Kernels,
 ) -> tuple[Array, Array]:
-    """All that a training step does on the device, in place; `step` is 1 for the first."""
+    """The part of a training step that runs on the device, in place; `step` is 1 for the first."""
     config, _, params, moments, carried, loss_scale, _ = state
     if loss_scale is None:
         loss, grads, new_carried = loss_and_gradients(params, config, inputs, targets, carried, masks, kernels=kernels)
@@ -165,7 +165,7 @@ def apply_step(
 
 
 def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
-    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set as one CUDA graph."""
+    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, one CUDA graph."""
     if kernels is plain:
         return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
     from minilstm.gpu.graph import graphed_callable

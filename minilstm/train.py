@@ -3,7 +3,7 @@
 Zaremba et al., arXiv 1409.2329, section 4.1: the LSTM's state is zero at the start of an epoch and carried from window
 to window. Losses and norms stay on the device until they are reported.
 
-`train` reports: it is a generator of events, and does not print, draw or write by itself. runs/session.py does that.
+`train` is a generator of events: it does not print, plot or write. runs/recorder.py does that.
 """
 
 import math
@@ -25,28 +25,28 @@ from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm.text.corpus import Corpus
 from minilstm.types import Array, Kernels
 
-MAX_PENDING = 20  # steps between two looks at the device's losses and norms
+MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
 
 
 class EpochStarted(NamedTuple):
-    """An epoch, counted from 1, begins or is resumed."""
+    """An epoch, counted from 1, starts or is resumed."""
 
     epoch: int
     learning_rate: float
 
 
 class EpochTrained(NamedTuple):
-    """The last window of an epoch is done; its evaluation follows."""
+    """The last window of an epoch is done; evaluation follows."""
 
     epoch: int
     perplexity: float
 
 
 class Report(NamedTuple):
-    """A measurement: of the epoch so far, ten times an epoch and at its end ("train"), or of a whole split.
+    """A measurement: of the epoch so far, ten times per epoch and at its end ("train"), or of a whole split.
 
-    `tokens` says over how many predicted words the perplexity is. Of "train" only: the learning rate, words per second,
-    the median gradient norm since the report before, and the share of the epoch that is done.
+    `tokens` is the number of predicted words behind the perplexity. For "train" only: the learning rate, words per
+    second, the median gradient norm since the previous report, and the completed fraction of the epoch.
     """
 
     epoch: int
@@ -61,7 +61,7 @@ class Report(NamedTuple):
 
 
 class SaveDue(NamedTuple):
-    """The train state is one to save: an epoch has ended, `checkpoint_every` steps are done, or training stops here."""
+    """The train state should be saved: after an epoch, after `checkpoint_every` steps, or because training stops."""
 
     epoch_ended: bool = False
 
@@ -78,29 +78,29 @@ def train(
     stop_requested: Sequence[object] = (),
     show_progress: bool = False,
 ) -> Iterator[Event]:
-    """Train until the configured epochs are done, `max_steps` are reached, or a stop is requested.
+    """Train until all epochs are done, `max_steps` is reached, or a stop is requested.
 
     Parameters
     ----------
     state : TrainState
-        Where to go on; moves on in place.
+        The starting point; updated in place.
     corpus : Corpus
     kernels : module
         minilstm.plain or minilstm.gpu.fused.
     max_steps : int, optional
-        Stop once this many steps have been done, over all epochs.
+        Number of steps, over all epochs, after which to stop.
     checkpoint_every : int, optional
-        Report `SaveDue` after every so many steps, besides after every epoch.
+        Number of steps between `SaveDue` events, in addition to those after every epoch.
     stop_requested : sequence
-        Training stops after the step during which this becomes non-empty.
+        Training stops after the step in which this becomes non-empty.
     show_progress : bool
         Whether to show a progress bar on standard error.
 
     Yields
     ------
     Event
-        What happened. After the last, ``state.progress.epoch`` tells whether all epochs are done; the last `Report` of
-        a whole run has the split "test".
+        After the last event, ``state.progress.epoch`` shows whether all epochs are done; the last `Report` of a
+        complete run has the split "test".
 
     Raises
     ------
@@ -156,11 +156,11 @@ def train_epoch(
     stop_requested: Sequence[object],
     show_progress: bool,
 ) -> Generator[Event, None, Report]:
-    """Train on the windows that the epoch still has, reporting ten times an epoch; returns the last report."""
+    """Train on the remaining windows of the epoch, with ten reports per epoch; returns the last report."""
     config, progress = state.config, state.progress
     windows = num_windows(len(ids), config.num_steps)
     learning_rate = learning_rate_at(config, progress.epoch)
-    report_every = max(windows // 10, 1)  # after 11 windows, then at each further tenth
+    report_every = max(windows // 10, 1)  # after 11 windows, then after each further tenth
     first, start = progress.window, time.perf_counter()
     pending: list[tuple[Array, Array]] = []  # losses and norms still on the device
 
@@ -214,12 +214,12 @@ def evaluate_split(
 
 
 def reached(state: TrainState, max_steps: int | None) -> bool:
-    """Whether `max_steps` steps, if that is a number, have been done."""
+    """Whether `max_steps`, if given, is reached."""
     return max_steps is not None and state.progress.step >= max_steps
 
 
 def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
-    """Bring losses and norms of the last steps to the host and into the progress; stop if the run has diverged."""
+    """Transfer the pending losses and norms to the host and add them to the progress; a UserError on divergence."""
     config, progress = state.config, state.progress
     if not pending:
         return
@@ -233,6 +233,6 @@ def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
                 "max_grad_norm or init_scale (the last good checkpoint is kept)"
             )
         progress.loss += loss
-        if math.isfinite(norm):  # else half precision overflowed, and the step was skipped
+        if math.isfinite(norm):  # otherwise half precision overflowed, and the step was skipped
             progress.norms.append(norm)
     pending.clear()

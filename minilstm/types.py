@@ -1,6 +1,6 @@
-"""The types that signatures speak of, in one place.
+"""Type aliases for signatures.
 
-An array is NumPy's, or CuPy's, which has the same interface; its shape and dtype stand in the docstring.
+An array is NumPy's or CuPy's, which have the same interface; docstrings give its shape and dtype.
 """
 
 from types import ModuleType
@@ -14,4 +14,4 @@ Kernels: TypeAlias = ModuleType  # minilstm.plain or minilstm.gpu.fused: two set
 Params: TypeAlias = dict[str, Array]  # name -> array
 Grads: TypeAlias = dict[str, Any]  # name -> array of the parameter's shape, or SparseGradient for an embedding
 State: TypeAlias = tuple[Array, Array]  # h and c of one LSTM layer, each (B, H)
-Cache: TypeAlias = Any  # what a forward function hands to its backward function, and to nothing else
+Cache: TypeAlias = Any  # passed by a forward function to its backward function only

@@ -1,4 +1,4 @@
-"""The program as its user meets it: every mistake one clear line and exit status 2, nothing lost."""
+"""The command line: every user error gives one clear line and exit status 2, and loses nothing."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ def run(finished_run, shared_corpus_dir, corpus_dir, tmp_path):
 
 
 def complaint(capsys, arguments):
-    """The one line a wrong command prints."""
+    """The single line of error that a wrong command prints."""
     try:
         status = main(arguments)
     except SystemExit as stop:  # argparse
@@ -83,7 +83,7 @@ def test_fused_kernels_without_a_gpu_are_one_line(capsys, run, tmp_path, monkeyp
     arguments = [command, str(run)] if command in ("evaluate", "generate") else [command]
     before = sorted(tmp_path.iterdir())
     line = complaint(capsys, [*arguments, "--kernels", "fused", "--device", "cpu"])
-    assert "--kernels fused needs a GPU; use --kernels plain" in line
+    assert "the fused kernels need a GPU; use the plain kernels" in line
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -105,12 +105,12 @@ def test_a_short_validation_text_is_found_before_training(capsys, corpus_dir, tm
 def test_an_output_directory_that_is_taken_or_cannot_be_written_is_refused(capsys, corpus_dir, run, tmp_path):
     train = ["train", "--data", str(corpus_dir), *TINY]
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    assert "already holds a run; give --resume" in complaint(capsys, [*train, "--out", str(run)])
+    assert "already contains a run; use --resume" in complaint(capsys, [*train, "--out", str(run)])
     assert "--keep-prob" in complaint(capsys, [*train, "--out", str(run), "--overwrite", "--keep-prob", "2"])
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     assert "cannot write" in complaint(capsys, [*train, "--out", str(run / "vocab.txt" / "x")])
     assert "cannot write" in complaint(capsys, [*train, "--out", str(run / "vocab.txt")])
-    assert "holds other files" in complaint(capsys, [*train, "--out", str(corpus_dir), "--overwrite"])
+    assert "contains other files" in complaint(capsys, [*train, "--out", str(corpus_dir), "--overwrite"])
 
 
 def test_overwrite_replaces_a_run_and_nothing_else(corpus_dir, run):
@@ -121,12 +121,12 @@ def test_overwrite_replaces_a_run_and_nothing_else(corpus_dir, run):
 
 def test_resuming_as_something_else_is_refused(capsys, corpus_dir, run, tmp_path):
     resume = ["train", "--resume", "--out", str(run)]
-    assert "--hidden-size 4; leave --hidden-size out" in complaint(capsys, [*resume, "--hidden-size", "5"])
+    assert "--hidden-size 4; omit --hidden-size" in complaint(capsys, [*resume, "--hidden-size", "5"])
     assert "--model toy" in complaint(capsys, [*resume, "--model", "small"])
     assert "not the directory of a minilstm run" in complaint(capsys, ["train", "--resume", "--out", str(tmp_path)])
     text = (corpus_dir / "train.txt").read_text()
     (corpus_dir / "train.txt").write_text(text + "k l m\n")
-    assert "another vocabulary" in complaint(capsys, resume)
+    assert "a vocabulary other than" in complaint(capsys, resume)
 
 
 def test_a_damaged_run_is_refused_by_every_command(capsys, run):
@@ -153,7 +153,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_from_the_start(corpus_
 def test_a_run_that_lost_its_checkpoint_is_not_begun_again_unasked(capsys, run):
     before = (run / "metrics.csv").read_text()
     (run / "checkpoint.safetensors").unlink()
-    assert "is gone; put it back" in complaint(capsys, ["train", "--resume", "--out", str(run)])
+    assert "is missing; restore it" in complaint(capsys, ["train", "--resume", "--out", str(run)])
     assert (run / "metrics.csv").read_text() == before
 
 
@@ -178,7 +178,7 @@ def test_evaluate_prints_the_perplexity_that_training_did(capsys, corpus_dir, tm
 def test_evaluate_refuses_a_corpus_with_another_vocabulary(capsys, run):
     from minilstm.text.corpus import toy_directory
 
-    assert "another vocabulary" in complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
+    assert "a vocabulary other than" in complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
 
 
 def test_generate_repeats_itself_for_one_seed_and_goes_on_from_the_prompt(capsys, run):
@@ -258,10 +258,10 @@ def test_resuming_on_another_text_or_for_fewer_epochs_than_are_done_is_refused(c
     resume = ["train", "--resume", "--out", str(run)]
     assert main([*resume, "--max-max-epoch", "2"]) == 0
     capsys.readouterr()
-    assert "has 2 epochs already" in complaint(capsys, [*resume, "--max-max-epoch", "1"])
+    assert "already has 2 epochs" in complaint(capsys, [*resume, "--max-max-epoch", "1"])
     lines = (corpus_dir / "train.txt").read_text().splitlines(keepends=True)
     (corpus_dir / "train.txt").write_text("".join(reversed(lines)))
-    assert "another training text" in complaint(capsys, resume)
+    assert "is not the training text" in complaint(capsys, resume)
 
 
 def test_max_steps_that_are_done_already_train_no_more(corpus_dir, tmp_path):

@@ -1,4 +1,4 @@
-"""Damaged and hostile files are refused in one line, and nothing of them is executed. The long form is mutate.py."""
+"""Damaged and hostile files are refused in one line and never executed. The long version is mutate.py."""
 
 import os
 import random
@@ -25,7 +25,7 @@ TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-ma
 
 
 def complaint(capsys, arguments):
-    """The one line a command prints before it ends with status 2."""
+    """The single line that a command prints before it ends with status 2."""
     assert main([str(argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("minilstm: error: ")
@@ -35,7 +35,7 @@ def complaint(capsys, arguments):
 
 @pytest.mark.slow
 def test_mutated_files_of_a_run_and_a_corpus_are_refused_in_one_line_or_harmless(tmp_path):
-    # a process of its own: the audit hook and the memory limit would stay with ours
+    # a separate process: the audit hook and the memory limit cannot be undone
     command = [sys.executable, os.path.join(os.path.dirname(__file__), "mutate.py"), "--inputs", "250"]
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert result.returncode == 0, result.stderr[-3000:]
@@ -208,7 +208,7 @@ def test_a_checkpoint_of_another_run_is_refused(capsys, tmp_path):
     capsys.readouterr()
     os.replace(tmp_path / "one/checkpoint.safetensors", tmp_path / "other/checkpoint.safetensors")
     for command in (["evaluate"], ["generate"], ["train", "--resume", "--out"]):
-        assert "are of different runs" in complaint(capsys, [*command, tmp_path / "other"])
+        assert "are from different runs" in complaint(capsys, [*command, tmp_path / "other"])
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_rows_that_no_run_writes_are_refused(capsys, finished_run, tmp_path, row
     run = shutil.copytree(finished_run, tmp_path / "r")
     lines = (run / "metrics.csv").read_text().split("\n")
     (run / "metrics.csv").write_text("\n".join([*lines[:3], row, *lines[3:]]))
-    assert "line 4 is not what a run writes" in complaint(capsys, ["plot", run, "-o", tmp_path / "x.png"])
+    assert "line 4 is not a valid row" in complaint(capsys, ["plot", run, "-o", tmp_path / "x.png"])
     assert "metrics.csv" in complaint(capsys, ["train", "--resume", "--out", run])
 
 

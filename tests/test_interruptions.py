@@ -1,4 +1,4 @@
-"""A terminal that closes, a reader that leaves, a second run in one place: nothing is lost and nothing is mixed."""
+"""Closed terminals, closed pipes and a second run in the same directory: nothing is lost or mixed up."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def start(arguments, **options):
 
 
 def wait_for_epochs(run, epochs=1):
-    """Until so many epochs of a run are done."""
+    """Wait until a run has done a number of epochs."""
     for _ in range(6000):
         if (run / "metrics.csv").exists() and (run / "metrics.csv").read_text().count("valid") >= epochs:
             return
@@ -64,7 +64,7 @@ def test_a_reader_that_leaves_stops_the_run_which_is_saved(train, tmp_path):
 @pytest.mark.parametrize("lines", [1, 3, 5])
 def test_a_reader_that_leaves_before_the_first_step_stops_the_run_too(train, tmp_path, monkeypatch, lines, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    process = start(train, bufsize=0, text=False)  # unbuffered, or our end would read on
+    process = start(train, bufsize=0, text=False)  # unbuffered, or this end would read ahead
     for _ in range(lines):
         process.stdout.readline()
     process.stdout.close()
@@ -220,7 +220,7 @@ def test_a_directory_with_files_of_somebody_elses_is_left_as_it_is(train, tmp_pa
         (run / name).write_text("mine")
     for flags in ([], ["--overwrite"]):
         assert main([*train, *flags]) == 2
-        assert "holds other files" in capsys.readouterr().err
+        assert "contains other files" in capsys.readouterr().err
     assert {path.name: path.read_text() for path in run.iterdir()} == dict.fromkeys(names, "mine")
 
 

@@ -1,1 +1,1 @@
-"""What a GPU adds; the mathematics is in layers/, and this folder may be skipped."""
+"""The GPU implementation. The mathematics is in layers/; this folder can be skipped."""

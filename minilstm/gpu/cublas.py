@@ -1,11 +1,11 @@
 """Matrix products that a CUDA graph can capture.
 
-CuPy hands ``a @ b`` to NVIDIA's library cuBLAS, but refuses to do so while a stream is being captured (CuPy's issue
-6290); cuBLAS itself has no objection. So while `capturable_matmul` is in force, ``@`` calls cuBLAS from here, by way of
-ctypes. Nothing else changes: the code of the layers knows nothing of it.
+CuPy computes ``a @ b`` with NVIDIA's library cuBLAS, but refuses to do so during stream capture (CuPy issue 6290),
+although cuBLAS supports it. Inside `capturable_matmul`, ``@`` therefore calls cuBLAS directly, through ctypes. The code
+of the layers does not change.
 
-cuBLAS is column-major: what NumPy stores as X is X^T to cuBLAS. So it is asked for C^T = B^T A^T, whose columns are the
-rows of C = A B.
+cuBLAS is column-major: an array that NumPy stores as X is X^T to cuBLAS. The call therefore computes C^T = B^T A^T,
+whose columns are the rows of C = A B.
 """
 
 import ctypes
@@ -22,15 +22,15 @@ from minilstm.types import Array
 AS_STORED, TRANSPOSED = 0, 1  # cublasOperation_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2}  # cudaDataType_t
 ARITHMETIC = {"float32": 68, "float64": 70, "float16": 68, "tf32": 77}  # cublasComputeType_t
-WORKSPACE_BYTES = 32 * 2**20  # as cuBLAS advises for its largest cards
+WORKSPACE_BYTES = 32 * 2**20  # as NVIDIA recommends for its largest cards
 
 
 @cache
 def library() -> tuple[ctypes.CDLL, ctypes.c_void_p, Any]:
-    """cuBLAS as CuPy has loaded it, a handle of our own, and memory for its intermediate results."""
+    """cuBLAS as loaded by CuPy, a separate handle, and its workspace."""
     import cupy
 
-    _ = cupy.cuda.Device().cublas_handle  # CuPy finds and loads the library, wherever it is; by name it is found again
+    _ = cupy.cuda.Device().cublas_handle  # CuPy locates and loads the library; then its name suffices
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
     try:
@@ -43,14 +43,14 @@ def library() -> tuple[ctypes.CDLL, ctypes.c_void_p, Any]:
 
 
 def call(function: Callable[..., int], *arguments: Any) -> None:
-    """Call a function of cuBLAS; an error becomes an exception."""
+    """Call a cuBLAS function and raise an exception on an error."""
     if status := function(*arguments):
         raise RuntimeError(f"{getattr(function, '__name__', 'cuBLAS')} failed with status {status}")
 
 
 @contextmanager
 def capturable_matmul() -> Iterator[None]:
-    """In the block, ``@`` on CuPy's arrays goes to cuBLAS directly, on the stream that is current as it begins."""
+    """Inside, ``@`` on CuPy arrays calls cuBLAS directly, on the stream that is current at the start."""
     import cupy
 
     cublas, handle, workspace = library()
@@ -60,11 +60,11 @@ def capturable_matmul() -> Iterator[None]:
     try:
         yield
     finally:
-        del cupy.ndarray.__matmul__  # it is CuPy's own again
+        del cupy.ndarray.__matmul__  # restores CuPy's own
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b for a (M, K) or (K,) and b (K, N): a new array, as NumPy defines it."""
+    """a @ b for a (M, K) or (K,) and b (K, N), as in NumPy; returns a new array."""
     import cupy
 
     (K, N), M = b.shape, a.size // len(b)
@@ -82,11 +82,11 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def operand(x: Array) -> tuple[int, ctypes.c_void_p, int, int]:
-    """How cuBLAS is to read X^T: its operation, and address, type and row length of what is stored."""
+    """The arguments with which cuBLAS reads X^T: the operation, and the address, type and row length of the array."""
     if x.flags.c_contiguous:
         operation, length = AS_STORED, x.shape[1]
     elif x.flags.f_contiguous:
         operation, length = TRANSPOSED, x.shape[0]
     else:
-        raise ValueError(f"a matrix {x.shape} in a product is not contiguous")
+        raise ValueError(f"a matrix of shape {x.shape} in a product is not contiguous")
     return operation, ctypes.c_void_p(launch.address(x)), TYPES[x.dtype.name], length

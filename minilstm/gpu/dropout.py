@@ -1,4 +1,4 @@
-"""Dropout masks on a GPU, bit for bit those of a CPU: kernels/dropout.cu."""
+"""Dropout masks on a GPU, bit for bit the same as on a CPU: kernels/dropout.cu."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from minilstm.types import Array
 
 
 def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float, dtype: str, like: Array) -> Array:
-    """Draw all masks of a training step, as `minilstm.layers.dropout.dropout_masks`."""
+    """Draw all masks of a training step, like `minilstm.layers.dropout.dropout_masks`."""
     threshold = keep_threshold(keep_prob)
     mask = np.empty(shape, dtype=dtype, like=like)
     numbers = np.uint64(seed), np.uint64(step), threshold, 65536 / threshold, np.int64(mask.size)

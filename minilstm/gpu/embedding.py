@@ -1,9 +1,9 @@
 """Embedding on a GPU: two kernels of kernels/embedding.cu.
 
-The gradient has one row for each word of the window, however often the word occurs, so that its shape never depends on
-the data. Each row is summed by looking through all N ids: memory is linear in N, time is quadratic. That is negligible
-for the few hundred words of the presets' windows; by the number of operations it should pass the time of the rest of a
-step at some ten thousand words (not measured).
+The gradient has one row per position of the window, even for repeated words, so that its shape never depends on the
+data. The sum for each row scans all N ids: memory is linear in N, time is quadratic. The time is negligible for the few
+hundred words of the presets' windows; from the number of operations, it should exceed the rest of a step at about ten
+thousand words (not measured).
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from minilstm.types import Array, Cache
 
 
 def embedding_forward(ids: Array, weight: Array) -> tuple[Array, Cache]:
-    """Look words up, as `minilstm.layers.embedding.embedding_forward`; an id outside the vocabulary gives NaN."""
+    """Look up words, like `minilstm.layers.embedding.embedding_forward`; an id outside the vocabulary gives NaN."""
     V, D = weight.shape
     outputs = np.empty((*ids.shape, D), dtype=weight.dtype, like=weight)
     ids = ids.reshape(-1).astype(np.int64, copy=False)  # (N,)
@@ -23,7 +23,7 @@ def embedding_forward(ids: Array, weight: Array) -> tuple[Array, Cache]:
 
 
 def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradient]:
-    """Gradient of the rows that were looked up, each as often as it was, with its count."""
+    """Gradient of the rows that were looked up; a row is repeated as often as its word, with that count."""
     ids, D = cache, doutputs.shape[-1]
     dtype = launch.accumulator_dtype(doutputs.dtype)
     values = np.empty((len(ids), D), dtype=dtype, like=doutputs)

@@ -1,6 +1,6 @@
-"""The fused set of functions, ``--kernels fused``: the names of minilstm.plain, computed by CUDA kernels.
+"""The fused set of functions, ``--kernels fused``: the names of minilstm.plain, implemented as CUDA kernels.
 
-What is not faster as a kernel of our own is the plain function itself.
+Functions that would not be faster as a custom kernel are the plain ones.
 """
 
 from minilstm.gpu.dropout import dropout_masks

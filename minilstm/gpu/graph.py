@@ -1,11 +1,10 @@
-"""A whole training step as one launch: CUDA graphs.
+"""CUDA graphs: a whole training step as one launch.
 
-Each of the several hundred kernels of a training step costs the host some microseconds to launch, and with a batch of
-20 most kernels take less than that. A CUDA graph captures the launches once; one launch of the graph then replays all.
+A training step has several hundred kernels. Each costs the host a few microseconds to launch, and with a batch of 20
+most kernels take less than that. A CUDA graph captures the launches once; a single launch then replays them all.
 
-A graph holds addresses, not arrays. So each call's arguments are copied into arrays that stay where they are, numbers
-among them; what a step changes (parameters, state) it writes in place; and the memory of its intermediate results
-belongs to the graph alone.
+A graph contains addresses, not arrays. The arguments of each call, including numbers, are therefore copied into static
+arrays; parameters and state are updated in place; and the memory of intermediate results belongs to the graph alone.
 """
 
 from collections.abc import Callable
@@ -20,20 +19,20 @@ Capture = Callable[[Run], tuple[tuple[Array, ...], Callable[[], None]]]
 
 
 def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
-    """Capture what a function of no arguments does on the GPU, without doing it.
+    """Capture the GPU work of a function without arguments; nothing is executed.
 
     Returns
     -------
     outputs : tuple of array
-        What the function returned: filled by each replay.
+        The outputs of the function, filled by each replay.
     replay : callable
-        Does it, on the current stream.
+        Executes the work on the current stream.
     """
     import cupy
 
     from minilstm.gpu.cublas import capturable_matmul
 
-    pool = cupy.cuda.MemoryPool()  # no array made outside the graph may ever get its memory
+    pool = cupy.cuda.MemoryPool()  # arrays outside the graph must never reuse its memory
     stream = cupy.cuda.Stream(non_blocking=True)
     cupy.cuda.get_current_stream().synchronize()
     with cupy.cuda.using_allocator(pool.malloc), stream, capturable_matmul():
@@ -41,7 +40,7 @@ def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
         outputs = run()
         graph = stream.end_capture()
 
-    def replay(pool: object = pool) -> None:  # which lives as long as this does
+    def replay(pool: object = pool) -> None:  # keeps the pool alive
         graph.launch()
 
     return outputs, replay
@@ -55,18 +54,18 @@ def graphed_callable(
     Parameters
     ----------
     function : callable
-        Takes arrays, numbers (which become arrays like `like`) and None; returns a tuple of arrays. It must write what
-        it changes in place, and never look at a value on the host.
+        Takes arrays, numbers (converted to arrays like `like`) and None; returns a tuple of arrays. It must make all
+        changes in place and never read a value on the host.
     like : array
-        On the device, of the dtype that numbers get.
+        An array on the device with the dtype for numbers.
     capture : callable
-        ``capture(run) -> outputs, replay``. `replay` does what `run` does, and leaves the results in `outputs`.
+        ``capture(run) -> outputs, replay``. `replay` does the work of `run` and leaves the results in `outputs`.
 
     Returns
     -------
     callable
-        Its first call runs the function as it is: kernels are compiled, libraries set up their memory. The second
-        captures, and from then on each call is a replay.
+        Its first call runs the function directly, which compiles kernels and initializes libraries. The second call
+        captures a graph; it and all later calls replay the graph.
     """
     arguments: list[Any] = []
     outputs: tuple[Array, ...] = ()

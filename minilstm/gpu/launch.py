@@ -1,7 +1,7 @@
 """Compiling and launching the CUDA kernels in gpu/kernels/.
 
-A kernel's file is compiled as it is, after DTYPE and other definitions that it names; `#include "..."` of a file beside
-it is replaced by that file's text, so that CuPy's cache of compiled kernels notices a change there too.
+A file is compiled unchanged, after a definition of DTYPE and any other definitions that it needs. `#include "..."` of a
+file beside it is replaced by that file's text, so that CuPy's cache of compiled kernels detects changes there too.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from minilstm.types import Array
 
 KERNELS = Path(__file__).parent / "kernels"
-THREADS = 256  # of a block: a power of two, for block_reduce
+THREADS = 256  # per block: a power of two, for block_reduce
 
 
 @cache
@@ -29,14 +29,14 @@ def kernel_source(file: str, dtype: str, **defines: int) -> str:
 
 @cache
 def compile_kernel(file: str, name: str, dtype: str, **defines: int) -> Callable[..., None]:
-    """A kernel, ``kernel(grid, block, arguments)``, compiled when it is first used."""
+    """A kernel, ``kernel(grid, block, arguments)``, compiled on first use."""
     import cupy
 
     return cupy.RawModule(code=kernel_source(file, dtype, **defines)).get_function(name)
 
 
 def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
-    """acc_t for arrays of a dtype: float64 for float64, else float32."""
+    """acc_t for arrays of a dtype: float64 for float64, otherwise float32."""
     return np.promote_types(dtype, np.float32)
 
 
@@ -53,21 +53,21 @@ def launch(
     Parameters
     ----------
     file, name : str
-        ``kernels/<file>.cu``, and the function in it.
+        ``kernels/<file>.cu`` and the function in it.
     grid : tuple of int
-        Blocks, of `THREADS` threads each.
+        Number of blocks, of `THREADS` threads each.
     arguments : sequence
         Contiguous arrays, or numbers: an int is an int in the kernel, a float is an acc_t, a NumPy scalar has the C
         type of its dtype, a structured array of one element is a struct.
     dtype : dtype, optional
-        scalar_t; by default that of the first argument.
+        scalar_t; by default the dtype of the first argument.
     defines : int
-        Further definitions for the kernel's file.
+        Additional definitions for the file.
 
     Raises
     ------
     ValueError
-        If an array is not contiguous: a kernel indexes it as one block of memory.
+        If an array is not contiguous: kernels index arrays as one block of memory.
     """
     dtype = np.dtype(arguments[0].dtype if dtype is None else dtype)
     typed = []
@@ -84,10 +84,10 @@ def launch(
 
 
 def blocks_for(threads: int) -> tuple[int]:
-    """The grid that has at least `threads` threads."""
+    """The smallest grid with at least `threads` threads."""
     return (-(-threads // THREADS),)
 
 
 def address(array: Array) -> int:
-    """Where an array's memory begins."""
+    """The address of an array's memory."""
     return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data  # CuPy's, NumPy's

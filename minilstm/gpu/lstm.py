@@ -1,8 +1,8 @@
-"""The LSTM on a GPU: the loops of layers/lstm.py, each time step one kernel of kernels/lstm.cu.
+"""The LSTM on a GPU: the loops of layers/lstm.py, with one kernel of kernels/lstm.cu per time step.
 
-Every NumPy line would be a kernel of its own: a launch that takes microseconds, and a pass through memory. Here the
-gates of a step are one kernel. The recurrent matrix product W_hh h_{t-1} of a small layer is done by that kernel, too;
-the weights of a large layer would not come from memory fast enough there, and cuBLAS does its products.
+In the plain set every NumPy operation is a separate kernel: a launch of several microseconds and a pass through memory.
+Here one kernel computes all gates of a step. For a small layer it also computes the recurrent product W_hh h_{t-1}; for
+a large layer, whose weights it could not read from memory fast enough, cuBLAS does.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from minilstm.gpu import launch
 from minilstm.types import Array, Cache, Grads, Params, State
 
-MAX_FUSED_HIDDEN_SIZE = 512  # largest layer whose kernels do the product: estimated; benchmarks/recurrence.py measures
-WARP, ROWS = 32, 4  # as in kernels/lstm.cu: a warp does one unit of ROWS rows of the batch
+MAX_FUSED_HIDDEN_SIZE = 512  # for the product in the kernel: an estimate; benchmarks/recurrence.py measures it
+WARP, ROWS = 32, 4  # as in kernels/lstm.cu: a warp computes one unit for ROWS rows of the batch
 
 
 def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float = 0.0) -> tuple[Array, State, Cache]:
@@ -19,11 +19,11 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     T, B, D = inputs.shape
     W_hh = params["weight_hh"]
     H = W_hh.shape[1]
-    h = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # h[t + 1] is h_t; h[0] the state before the window
+    h = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # h[t + 1] is h_t; h[0] is before the window
     c = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)
     tanh_c = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)
     h[0], c[0] = state
-    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): W_ih x_t + b, after the step i, f, g, o
+    gates = inputs.reshape(T * B, D) @ params["weight_ih"].T  # (T B, 4H): W_ih x_t + b; i, f, g, o after the step
     gates += params["bias"]
     gates = gates.reshape(T, B, 4 * H)
     for t in range(T):
@@ -46,7 +46,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
         W_hh_T = W_hh.T.copy()  # (H, 4H), contiguous; once a window
     dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
     dc = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)  # dc[t] is the gradient of c_{t-1}
-    dh_next, dc_next = dstate or 2 * (np.zeros_like(h[0]),)  # one array for both: they are only read
+    dh_next, dc_next = dstate or 2 * (np.zeros_like(h[0]),)  # the same array twice: they are only read
     for t in reversed(range(T)):
         arrays = doutputs[t], dc_next, gates[t], c[t], tanh_c[t], dz[t], dc[t], B, H
         if fused and t < T - 1:
@@ -69,5 +69,5 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
 
 
 def grid_with_gemm(B: int, H: int) -> tuple[int]:
-    """Blocks of the kernels that do the product: a warp for each of the H units of each ROWS rows."""
+    """The grid of the kernels with the product: a warp for each of the H units and each ROWS rows."""
     return launch.blocks_for(WARP * H * -(-B // ROWS))

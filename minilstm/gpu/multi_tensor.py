@@ -1,6 +1,6 @@
 """Clipping and SGD on a GPU: one kernel for all parameters together (multi-tensor apply), kernels/multi_tensor.cu.
 
-The names are those of optim.py. An embedding's sparse gradient, a single array, is left to CuPy.
+The functions have the names of optim.py. The sparse gradient of the embedding, a single array, is left to CuPy.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from minilstm.layers.embedding import SparseGradient
 from minilstm.optim import squared_norm
 from minilstm.types import Array, Grads, Params
 
-BLOCKS = 256  # for each array: enough to keep a large card busy with one of them
+BLOCKS = 256  # per array: enough to keep a large card busy with a single array
 
 
 def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:
-    """Scale all gradients together, in place; as `minilstm.optim.clip_by_global_norm`."""
+    """Scale all gradients together, in place, like `minilstm.optim.clip_by_global_norm`."""
     dense, sparse = split_sparse(grads)
     norm = (sum_of_squares(list(dense.values())) + sum(squared_norm(grad) for grad in sparse.values())) ** 0.5
     factor = max_grad_norm / np.maximum(norm, max_grad_norm)
@@ -25,7 +25,7 @@ def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Arra
 
 
 def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
-    """W <- W - learning_rate * dW, in place; as `minilstm.optim.sgd`."""
+    """W <- W - learning_rate * dW, in place, like `minilstm.optim.sgd`."""
     dense, sparse = split_sparse(grads)
     sgd_update([params[name] for name in dense], list(dense.values()), learning_rate)
     for name, grad in sparse.items():
@@ -33,13 +33,13 @@ def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
 
 
 def split_sparse(grads: Grads) -> tuple[Params, dict[str, SparseGradient]]:
-    """Gradients split into two dicts: whole arrays, and those of an embedding's used rows."""
+    """Split gradients into two dicts: dense arrays, and sparse gradients of an embedding."""
     sparse = {name: grad for name, grad in grads.items() if isinstance(grad, SparseGradient)}
     return {name: grad for name, grad in grads.items() if name not in sparse}, sparse
 
 
 def sum_of_squares(arrays: Sequence[Array]) -> Array:
-    """Sum of the squares of all elements of several arrays: an array ()."""
+    """Sum of the squares of all elements of several arrays, an array ()."""
     partial = np.empty_like(arrays[0], shape=len(arrays) * BLOCKS)
     multi_tensor_apply("sum_of_squares", arrays, arrays, partial)
     return partial.sum()
@@ -56,12 +56,12 @@ def sgd_update(arrays: Sequence[Array], gradients: Sequence[Array], learning_rat
 
 
 def as_array(number: float | Array, like: Array) -> Array:
-    """A number as an array () of the dtype of `like`, on its device, where a kernel can read it."""
+    """A number as an array () with the dtype and device of `like`, for a kernel to read."""
     return np.asarray(number, dtype=like.dtype, like=like)
 
 
 def multi_tensor_apply(name: str, arrays: Sequence[Array], gradients: Iterable[Array], result: Array) -> None:
-    """Launch a kernel for all arrays together; `result` is an array that it reads or writes."""
+    """Launch one kernel for all arrays; `result` is an array that it reads or writes."""
     count = len(arrays)
     tensors = np.zeros(1, dtype=[("x", np.uint64, count), ("dx", np.uint64, count), ("size", np.int64, count)])
     tensors["x"] = [launch.address(x) for x in arrays]

@@ -9,9 +9,9 @@ from minilstm.types import Array, Cache
 def softmax_cross_entropy_forward(
     logits: Array, targets: Array, loss_weights: Array | None = None
 ) -> tuple[Array, Cache]:
-    """Loss of the targets, as `minilstm.layers.softmax.softmax_cross_entropy_forward`.
+    """Loss of the targets, like `minilstm.layers.softmax.softmax_cross_entropy_forward`.
 
-    A target outside the vocabulary makes the loss NaN: an error would have to wait for the device.
+    A target outside the vocabulary makes the loss NaN; raising an error would require waiting for the device.
     """
     T, B, V = logits.shape
     dtype = launch.accumulator_dtype(logits.dtype)

@@ -2,12 +2,12 @@
 
     y = m * x,  m = 1 / keep_prob with probability keep_prob, else 0          dx = m * dy
 
-so that the expected output is x and nothing changes at evaluation, where the mask is None. Sixteen random bits decide
-on a unit, so keep_prob is rounded to a multiple of 1 / 65536.
+The expected output is x, so evaluation needs no rescaling; there the mask is None. Each unit takes 16 random bits, so
+keep_prob is rounded to a multiple of 1 / 65536.
 
-The bits come from Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a cipher that
-turns a key and a counter into random bits. The key is (seed, step): every training step has a stream of its own, which
-a resumed run draws again, and which a GPU draws bit for bit (gpu/dropout.py).
+The bits come from Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a generator that
+computes random bits from a key and a counter. The key is (seed, step): every training step has its own stream, which a
+resumed run and a GPU (gpu/dropout.py) reproduce bit for bit.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ from minilstm.types import Array
 
 
 def keep_threshold(keep_prob: float) -> int:
-    """How many of the 65536 values of 16 bits keep a unit."""
+    """Number of 16-bit values, out of 65536, for which a unit is kept."""
     return max(1, round(65536 * keep_prob))
 
 
 def dropout_mask(rng: np.random.Generator, shape: int | tuple[int, ...], keep_prob: float, dtype: str) -> Array:
-    """Draw a mask: an array of `shape` that holds 0 and 1 / keep_prob."""
+    """Draw a mask: an array of `shape` with the values 0 and 1 / keep_prob."""
     threshold = keep_threshold(keep_prob)
     mask = (rng.integers(65536, size=shape, dtype=np.uint16) < threshold).astype(dtype)
     mask *= 65536 / threshold
@@ -35,10 +35,10 @@ def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float
 
 
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:
-    """Inputs, any shape, times the mask of the same shape; a mask of None keeps everything."""
+    """Inputs of any shape times a mask of the same shape; a mask of None keeps every unit."""
     return inputs if mask is None else inputs * mask
 
 
 def dropout_backward(doutputs: Array, mask: Array | None) -> Array:
-    """Gradient of the inputs: the mask again."""
+    """Gradient of the inputs: the same mask times the gradient of the outputs."""
     return doutputs if mask is None else doutputs * mask

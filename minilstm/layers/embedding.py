@@ -1,7 +1,7 @@
-"""Embedding: a word's id picks its row of a matrix.
+"""Embedding: a word's id selects a row of a matrix.
 
 x_n = W[w_n]                                        W (V, D)
-dW[v] = sum of dx_n over all n with w_n = v         so only the rows that were looked up have a gradient
+dW[v] = sum of dx_n over all n with w_n = v         zero except in the rows that were looked up
 """
 
 from typing import Any, NamedTuple
@@ -12,20 +12,20 @@ from minilstm.types import Array, Cache
 
 
 class SparseGradient(NamedTuple):
-    """Gradient of a (V, D) matrix, of which only some rows are not zero.
+    """Gradient of a (V, D) matrix with few non-zero rows.
 
-    ``matrix[ids] -= learning_rate * values`` is the exact update, also where `ids` repeats: equal rows write equal
-    results.
+    ``matrix[ids] -= learning_rate * values`` is the exact update even with repeated `ids`: each repetition writes the
+    same result.
 
     Attributes
     ----------
     ids : int array (N,)
         The matrix's row for each row of `values`.
     values : array (N, D)
-        The whole gradient of that matrix row.
+        The full gradient of that matrix row.
     counts : array (N, 1) or 1
-        How often the row stands here, so that ``sum(values ** 2 / counts)`` counts it once. 1 from
-        `embedding_backward`, where ids are unique; the fused set, whose shapes must not depend on the data, repeats.
+        Number of times that the row is repeated, so that ``sum(values ** 2 / counts)`` counts it once. From
+        `embedding_backward` it is 1: ids are unique. The fused set repeats, so that shapes do not depend on the data.
     """
 
     ids: Array
@@ -33,20 +33,20 @@ class SparseGradient(NamedTuple):
     counts: Any = 1
 
     def to_dense(self, num_rows: int) -> Array:
-        """The whole gradient, (num_rows, D), zero in the rows that were not used."""
+        """The dense gradient, (num_rows, D), zero in unused rows."""
         dense = np.zeros((num_rows, self.values.shape[1]), dtype=self.values.dtype, like=self.values)
         dense[self.ids] = self.values
         return dense
 
 
 def check_ids(ids: Array, vocab_size: int) -> None:
-    """Raise an IndexError for an id that is not in the vocabulary; NumPy would read -1 as the last word."""
+    """Raise an IndexError for an id outside the vocabulary; NumPy would read -1 as the last word."""
     if not np.all((ids >= 0) & (ids < vocab_size)):
         raise IndexError(f"an id is outside the vocabulary of {vocab_size} words: ids run from 0 to {vocab_size - 1}")
 
 
 def embedding_forward(ids: Array, weight: Array) -> tuple[Array, Cache]:
-    """Look words up.
+    """Look up words.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradien
     Returns
     -------
     grads : dict
-        "weight": `SparseGradient`, at least float32, each used row once. (Ids have no gradient.)
+        "weight": `SparseGradient` of at least float32, with each used row once. (Ids have no gradient.)
     """
     ids, rows = np.unique(
         cache.reshape(-1), return_inverse=True
-    )  # (U,) the words used; (N,) each position's among them
+    )  # (U,) the words used; (N,) the index among them at each position
     doutputs = doutputs.reshape(len(rows), -1)  # (N, D)
-    dtype = np.promote_types(doutputs.dtype, np.float32)  # in half precision a frequent word's sum would lose terms
+    dtype = np.promote_types(doutputs.dtype, np.float32)  # a long sum would lose terms in half precision
     values = np.zeros((len(ids), doutputs.shape[1]), dtype=dtype, like=doutputs)  # (U, D)
     np.add.at(values, rows, doutputs.astype(dtype, copy=False))
     return {"weight": SparseGradient(ids, values)}

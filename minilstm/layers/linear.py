@@ -1,4 +1,4 @@
-"""The linear layer, from hidden units to the logits of the vocabulary.
+"""The linear layer: from hidden units to logits over the vocabulary.
 
 s_n = W h_n + b                                W (V, H)   b (V,)
 dW = sum_n ds_n h_n^T      db = sum_n ds_n      dh_n = W^T ds_n
@@ -29,6 +29,6 @@ def linear_backward(doutputs: Array, cache: Cache) -> tuple[Array, Grads]:
     rows, params = cache
     drows = doutputs.reshape(len(rows), -1)  # (N, V)
     ones = np.ones(len(drows), dtype=drows.dtype, like=drows)
-    grads = {"weight": drows.T @ rows, "bias": ones @ drows}  # the bias's sum as a product, so that every core adds
+    grads = {"weight": drows.T @ rows, "bias": ones @ drows}  # the sum as a product: multithreaded
     dinputs = drows @ params["weight"]
     return dinputs.reshape(*doutputs.shape[:-1], -1), grads

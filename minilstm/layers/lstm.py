@@ -6,11 +6,11 @@
     (4)  c_t = f * c_{t-1} + i * g
     (5)  h_t = o * tanh(c_t)
 
-Zaremba et al., arXiv 1409.2329, section 3; Hochreiter and Schmidhuber, 1997. The gates stand in the order i, f, g, o,
-as in PyTorch. Everywhere `dx` is the gradient of the loss with respect to `x`.
+Zaremba et al., arXiv 1409.2329, section 3; Hochreiter and Schmidhuber, 1997. The gates are in the order i, f, g, o, as
+in PyTorch. `dx` always denotes the gradient of the loss with respect to `x`.
 
-The W_ih x_t of all time steps are one matrix product before the loop, because they wait for nothing; so are the
-weight gradients after it. Only W_hh h_{t-1} has to wait for the step before.
+Only the recurrent product W_hh h_{t-1} depends on the previous step. The products W_ih x_t of all steps are therefore
+computed as one matrix product before the loop, and the weight gradients after it.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from minilstm.types import Array, Cache, Grads, Params, State
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), written with tanh, so that no exp overflows."""
+    """1 / (1 + exp(-z)), written with tanh to avoid overflow in exp."""
     return 0.5 * np.tanh(0.5 * z) + 0.5
 
 
@@ -33,7 +33,7 @@ def lstm_step_forward(
     x_ih: Array, h_prev: Array, c_prev: Array, W_hh: Array, forget_bias: float = 0.0
 ) -> tuple[Array, Array, Cache]:
     """One time step; x_ih (B, 4H) is W_ih x_t + b, h_prev and c_prev (B, H) are the state before the step."""
-    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); with h as columns a BLAS is up to twice as fast as with rows
+    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); h as columns: up to twice as fast in BLAS as h as rows
     z_i, z_f, z_g, z_o = split_gates(z)
     i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)  # (2) each (B, H)
     g = np.tanh(z_g)  # (3)
@@ -44,7 +44,7 @@ def lstm_step_forward(
 
 
 def lstm_step_backward(dh: Array, dc_next: Array, W_hh: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """The same step backward: from dh and dc_next, the part of dc_t that step t + 1 gives, to dz, dh_prev, dc_prev."""
+    """The same step backward; dh is the gradient of h_t, dc_next that of c_t through step t + 1, each (B, H)."""
     i, f, g, o, c_prev, tanh_c = cache
     do = dh * tanh_c  # (5)
     dc = dc_next + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2
@@ -77,7 +77,7 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     state : tuple of array (B, H)
         h and c after the window.
     cache : tuple
-        What `lstm_backward` needs.
+        For `lstm_backward`.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     """
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    hs = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # hs[t] is h_{t-1}: the state that step t starts from
+    hs = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # hs[t] is h_{t-1}, the state before step t
     hs[0], c = state
     x_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (T B, 4H), all steps at once
     x_ih = x_ih.reshape(T, B, 4 * H)
@@ -96,7 +96,7 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     for t in range(T):
         hs[t + 1], c, cache = lstm_step_forward(x_ih[t], hs[t], c, params["weight_hh"], forget_bias)
         caches.append(cache)
-    # copies, so that nothing done to the outputs can reach the cache
+    # copies, so that changes to the outputs cannot reach the cache
     return hs[1:].copy(), (hs[T].copy(), c.copy()), (inputs, params, hs, caches)
 
 
@@ -108,7 +108,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     doutputs : array (T, B, H)
         Gradient of every h_t as the layer's output.
     dstate : tuple of array (B, H), or None
-        Gradient of the state after the window. None is truncated BPTT: nothing comes back from the next window.
+        Gradient of the state after the window. None is truncated BPTT: no gradient from the next window.
     cache : tuple
         From `lstm_forward`.
 
@@ -118,7 +118,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     dstate : tuple of array (B, H)
         Gradient of the state before the window.
     grads : dict
-        "weight_ih", "weight_hh", "bias", shaped as the parameters.
+        "weight_ih", "weight_hh", "bias", with the shapes of the parameters.
     """
     inputs, params, hs, caches = cache
     T, B, D = inputs.shape

@@ -3,11 +3,11 @@
     (1)  p_n = exp(s_n) / sum_v exp(s_nv)                      n: the T B words of a window
     (2)  loss = sum_n w_n * -log p_n[target_n] / B             w: loss_weights, ones by default
 
-the sum over the T steps of the mean over the batch, as the reference script has it. The gradient is famous:
+The loss is summed over the T steps and averaged over the batch, as in the reference script. Its gradient is
 
     ds_n = (p_n - onehot(target_n)) * w_n / B
 
-Half precision is widened to float32 from the logits to the loss and back.
+Half-precision logits are converted to float32, and their gradient back to half precision.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def softmax_cross_entropy_forward(
     loss : array ()
         Nats: summed over T, averaged over B; at least float32.
     cache : tuple
-        What `softmax_cross_entropy_backward` needs.
+        For `softmax_cross_entropy_backward`.
 
     Raises
     ------
@@ -50,10 +50,10 @@ def softmax_cross_entropy_forward(
     check_ids(targets, V)
     s = logits.reshape(T * B, V)
     s = s.astype(np.promote_types(s.dtype, np.float32), copy=False)
-    s = s - s.max(axis=1, keepdims=True)  # the same probabilities, and exp cannot overflow
+    s = s - s.max(axis=1, keepdims=True)  # same probabilities, and exp cannot overflow
     target_s = np.take_along_axis(s, targets.reshape(T * B, 1), axis=1)[:, 0]  # (N,)
     exps = np.exp(s, out=s)  # (N, V), p_n times sums_n
-    sums = exps @ np.ones(V, dtype=exps.dtype, like=exps)  # (1) (N,), a sum, by all cores
+    sums = exps @ np.ones(V, dtype=exps.dtype, like=exps)  # (1) (N,) row sums as a product: multithreaded
     w = np.ones_like(sums) if loss_weights is None else loss_weights.reshape(T * B).astype(sums.dtype)
     loss = (w * (np.log(sums) - target_s)).sum() / B  # (2) -log p = log(sum) - s
     return loss, (logits.shape, logits.dtype, targets, exps, sums, w)
@@ -64,5 +64,5 @@ def softmax_cross_entropy_backward(cache: Cache) -> Array:
     shape, dtype, targets, exps, sums, w = cache
     w = w / shape[1]  # (2)
     ds = exps * (w / sums)[:, None]  # (1) (N, V), p_n w_n / B
-    ds[np.arange(len(ds), like=targets), targets.reshape(-1)] -= w  # at the target p_n - 1
+    ds[np.arange(len(ds), like=targets), targets.reshape(-1)] -= w  # p_n - 1 at the target
     return ds.reshape(shape).astype(dtype, copy=False)

@@ -1,14 +1,14 @@
-"""One file that holds a train state: parameters any framework can read, and what an exact resume needs.
+"""Checkpoints: a train state in one file, for other frameworks and for an exact resume.
 
-Tensors have the names and shapes of PyTorch's word-language-model example. That model adds a second bias to the
-gates, bias_hh; ours has one, so the file's bias_hh is zero, or forget_bias in the forget gate's place. Adam's moments,
-where there are any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata, with a checksum of the file:
+Tensors have the names and shapes of PyTorch's word-language-model example. That model has a second bias of the gates,
+bias_hh, which is not needed here: in the file it is zero except for forget_bias at the forget gate. Adam's moments, if
+any, are the tensors ``adam.m.*`` and ``adam.v.*``. The rest is metadata, including a checksum:
 
-    sha256(the whole file, with 64 zeros where the digest goes)
+    sha256(the whole file, with 64 zeros in place of the digest)
 
-so that a byte that changes on the disk or on the way is noticed. It reveals damage, not forgery.
+It detects any changed byte, but not forgery.
 
-The file is written in one piece: a kill at any moment leaves the old checkpoint or the new one. Its format is
+The file is written atomically: a kill at any moment leaves either the old checkpoint or the new one. Its format is
 safetensors; loading executes nothing.
 """
 
@@ -38,12 +38,12 @@ FORMAT, EARLIER_FORMAT = "minilstm 3", "minilstm 2"
 MAX_FILE_BYTES = 2**34  # a billion float32 parameters with Adam's moments
 MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text; safetensors reads headers of up to 100 MB
 BLANK = b"0" * 64
-# what the parts of a file that was not written by this program may raise
+# exceptions raised by the parts of a damaged or foreign file
 DAMAGE = KeyError, TypeError, ValueError, AttributeError, RecursionError, safetensors.SafetensorError
 
 
 def digest_of(contents: bytes, written: bytes) -> bytes:
-    """The digest of a file's contents in which `written` stands where BLANK was: 64 bytes of hexadecimal digits."""
+    """The digest of a file's contents that have `written` in place of BLANK: 64 hexadecimal digits, as bytes."""
     data = 8 + int.from_bytes(contents[:8], "little")  # safetensors: the header's length, the header, the data
     digest = hashlib.sha256(contents[:data].replace(written, BLANK, 1))
     digest.update(memoryview(contents)[data:])
@@ -51,7 +51,7 @@ def digest_of(contents: bytes, written: bytes) -> bytes:
 
 
 def add_checksum(contents: bytes) -> bytes:
-    """Put the digest of a file's contents into its first BLANK.
+    """Replace the first BLANK of a file's contents by their digest.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def add_checksum(contents: bytes) -> bytes:
 
 
 def bias_hh(config: Config) -> Array:
-    """PyTorch's second bias, (4H,): zeros, and forget_bias for the forget gate (the second of i, f, g, o)."""
+    """PyTorch's second bias, (4H,): forget_bias for the forget gate (the second of i, f, g, o), zero elsewhere."""
     H = config.hidden_size
     bias = np.zeros(4 * H, dtype=weights_dtype(config))
     bias[H : 2 * H] = config.forget_bias
@@ -71,12 +71,12 @@ def bias_hh(config: Config) -> Array:
 
 
 def pack_checkpoint(state: TrainState) -> bytes:
-    """The bytes of a checkpoint's file.
+    """The contents of a checkpoint file.
 
     Raises
     ------
     UserError
-        If something in it is not finite, or the carried state is too large.
+        If a value is not finite, or the carried state is too large.
     """
     config, progress = state.config, state.progress
     tensors = {name: to_host(param) for name, param in state.params.items()}
@@ -106,33 +106,33 @@ def pack_checkpoint(state: TrainState) -> bytes:
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:
-    """Write a train state, whose arrays may be on any device, in one piece.
+    """Write a train state, with arrays on any device, atomically.
 
     Raises
     ------
     UserError
-        If the run has diverged, the disk is full or the directory cannot be written; the old file is still there then.
+        If the run has diverged, the disk is full or the directory cannot be written; the old file is then left intact.
     """
     atomic_write(path, pack_checkpoint(state))
 
 
 def contiguous(tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The same arrays in C order: safetensors writes memory as it lies."""
+    """The same arrays in C order: safetensors writes their memory unchanged."""
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
 def load_checkpoint(path: StrPath) -> TrainState:
-    """Read a checkpoint and check that every byte is as it was written; its arrays are NumPy's.
+    """Read a checkpoint and verify its checksum; its arrays are NumPy's.
 
     Raises
     ------
     UserError
-        If there is no such file, or it is cut short, damaged, or not written by minilstm.
+        If the file is missing, truncated, damaged, or not written by minilstm.
     """
     path = Path(path)
     try:
         contents = read_bytes(path, MAX_FILE_BYTES)
-        tensors = safetensors.numpy.load(contents)  # refuses what does not fill the file exactly
+        tensors = safetensors.numpy.load(contents)  # refuses tensors that do not fill the file exactly
         header = parse_json(contents[8 : 8 + int.from_bytes(contents[:8], "little")].decode(), 10_000)
         metadata = parse_json(header.get("__metadata__", {}).get("minilstm", "{}"))
     except FileNotFoundError:
@@ -150,13 +150,13 @@ def load_checkpoint(path: StrPath) -> TrainState:
 
 
 def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict[str, Any]) -> TrainState:
-    """A train state from its file's bytes, tensors and metadata; one of `DAMAGE` if they do not belong together."""
+    """A train state from the bytes, tensors and metadata of its file; raises one of `DAMAGE` if they do not match."""
     written = metadata["sha256"].encode()
     if digest_of(contents, written) != written:
-        raise ValueError("its bytes are not those that were written, as their sha256 shows")
+        raise ValueError("its sha256 does not match its contents")
     config = Config(**metadata["config"])
     counts = dict(metadata["progress"])
-    if metadata["format"] == EARLIER_FORMAT:  # which had other names, and a constant loss scale
+    if metadata["format"] == EARLIER_FORMAT:  # with other names and a constant loss scale
         counts["loss"] = counts.pop("cost")
         carried_text, scale = metadata["state"], [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
     else:
@@ -190,19 +190,19 @@ def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict
 
 
 def require_tensors(tensors: dict[str, Array], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
-    """A ValueError if tensors do not have the expected (shape, dtype) by name, or a value is not finite."""
+    """Raise a ValueError unless tensors have the expected names, shapes and dtypes and all values are finite."""
     if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
         raise ValueError("its tensors do not have the names, shapes and dtype of its config")
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise ValueError(f"{name} holds a value that is not finite")
+            raise ValueError(f"{name} contains a value that is not finite")
 
 
 def require_possible(progress: Progress, scale: object, config: Config) -> None:
-    """A ValueError if counts are not whole numbers of at least 0, or loss, norms and scale not finite numbers."""
+    """Raise a ValueError unless counts are whole numbers of at least 0, and loss, norms and scale finite numbers."""
     counts = progress.epoch, progress.window, progress.step, progress.metric_rows
     if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
-        raise ValueError("its progress is not in whole numbers of at least 0")
+        raise ValueError("its progress has a count that is not a whole number of at least 0")
     if not all(type(value) is float and math.isfinite(value) for value in (progress.loss, *progress.norms)):
         raise ValueError("its progress has a loss or norm that is not a finite number")
     if config.dtype != "float16" and scale is None:
@@ -213,7 +213,7 @@ def require_possible(progress: Progress, scale: object, config: Config) -> None:
 
 
 def on_device(state: TrainState, xp: ArrayModule) -> TrainState:
-    """The same train state with its arrays on a device."""
+    """The train state with its arrays on the device of `xp`."""
     return state._replace(
         params={name: xp.asarray(param) for name, param in state.params.items()},
         moments={name: (xp.asarray(m), xp.asarray(v)) for name, (m, v) in state.moments.items()},

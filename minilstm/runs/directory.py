@@ -1,8 +1,8 @@
 """A run's directory: config.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
-metrics.csv has one row for each report: train, ten times an epoch and at its end; valid, after each epoch; test, at the
-end. A train row's perplexity is that of the epoch so far, its gradient norm the median over the steps since the row
-before, before clipping. `tokens` says over how many predicted words a row's perplexity is.
+metrics.csv has one row per report: train, ten times per epoch and at its end; valid, after each epoch; test, at the
+end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
+previous row. `tokens` is the number of predicted words behind the perplexity.
 
 The file `lock` is empty: see lock.py.
 """
@@ -26,19 +26,19 @@ from minilstm.train import Report
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
-DESCRIPTION = "data", "text", "floor"  # what config.json holds besides the Config
-# in the order in which they are removed: what a kill leaves can be resumed, or begun again
+DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config
+# in order of removal, so that after a kill the run can be resumed or started again
 FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt"
 
 
 @contextmanager
 def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iterator[Path]:
-    """Make the directory of a new run, and lock it for as long as the context lasts.
+    """Create the directory of a new run and lock it inside the context.
 
     Parameters
     ----------
     out : path or None
-        None takes a fresh one, ``runs/<model>-<time>``.
+        None is a new directory, ``runs/<model>-<time>``.
     model : str
         Name of the preset.
     overwrite : bool
@@ -51,7 +51,7 @@ def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iter
     Raises
     ------
     UserError
-        If `out` is taken, being trained, or cannot be written.
+        If `out` is not empty, is in use by another process, or cannot be written.
     """
     try:
         run = fresh_directory(model) if out is None else Path(out)
@@ -60,7 +60,7 @@ def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iter
     except OSError as error:
         raise UserError(f"cannot write to {error.filename}: {error.strerror}; choose another --out") from None
     with locked(run):
-        require_room(run, overwrite)  # again: another process may have been quicker
+        require_room(run, overwrite)  # again: another process may have been faster
         try:
             for name in FILES:
                 (run / name).unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iter
 
 
 def fresh_directory(model: str) -> Path:
-    """Make ``runs/<model>-<time>``; two runs of one second, or of a clock that was set back, get different ones."""
+    """Create ``runs/<model>-<time>``, with a number appended if that exists."""
     stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
     os.makedirs("runs", exist_ok=True)
     for n in count(1):
@@ -84,13 +84,13 @@ def fresh_directory(model: str) -> Path:
 
 
 def require_room(run: Path, overwrite: bool) -> None:
-    """Refuse a directory that holds anything but an overwritable run, or what one killed at its start left."""
+    """Refuse a directory with other contents than an overwritable run or the remains of one killed at its start."""
     names = {path.name for path in run.iterdir()} if run.exists() else set()
     if "config.json" in names and not overwrite:
-        raise UserError(f"{run} already holds a run; give --resume to continue it, --overwrite, or another --out")
+        raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
     left = {"lock", *FILES[1:], *(name + ".unfinished" for name in FILES)}
     if "config.json" not in names and names and not {"lock"} <= names <= left:
-        raise UserError(f"{run} holds other files, not a run; choose another --out")
+        raise UserError(f"{run} contains other files, not a run; choose another --out")
 
 
 def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, floor: float | None) -> None:
@@ -101,10 +101,10 @@ def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, fl
     run : Path
     config : Config
     data : str or None
-        Where the corpus is; None is the embedded toy corpus.
+        Path of the corpus; None is the embedded toy corpus.
     corpus : Corpus
     floor : float or None
-        Perplexity of the true source on the test split, where the corpus has a grammar.
+        Perplexity of the true source on the test split, if the corpus has a grammar.
     """
     text = fingerprint_of_text(corpus.splits["train"])
     description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
@@ -125,14 +125,14 @@ def read_description(run: StrPath) -> dict[str, Any]:
     try:
         description = parse_json(read_text(path))
         if not isinstance(description, dict) or not set(DESCRIPTION) <= set(description):
-            raise ValueError("it lacks what a run's config.json has")
+            raise ValueError("it lacks entries of a run's config.json")
         data, text, floor = (description[name] for name in DESCRIPTION)
         if not (isinstance(data, str | None) and isinstance(text, str) and (floor is None or possible(floor))):
-            raise ValueError("its data, text or floor is not what a run's config.json has")
+            raise ValueError("its data, text or floor is not valid")
     except OSError as error:
         raise UserError(f"{run} is not the directory of a minilstm run: its config.json: {error.strerror}") from None
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); put the run's own back") from None
+        raise UserError(f"{path} is damaged ({error}); restore the original") from None
     return description
 
 
@@ -142,19 +142,19 @@ def read_vocabulary(run: StrPath) -> list[str]:
     try:
         *words, rest = read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}; put the run's own back") from None
+        raise UserError(f"cannot read {path}: {error}; restore the original") from None
     if rest:
-        raise UserError(f"{path} ends in half a line; put the run's own back")
+        raise UserError(f"{path} ends in an incomplete line; restore the original")
     return words
 
 
 def append_metrics(run: Path, report: Report) -> None:
-    """Add a row to metrics.csv; what is None stays empty. The row is on the disk before this returns.
+    """Append a row to metrics.csv and flush it to disk; None becomes an empty cell.
 
     Raises
     ------
     UserError
-        If it cannot be written.
+        If the file cannot be written.
     """
 
     def number(value: float | None, digits: int) -> str:
@@ -170,21 +170,21 @@ def append_metrics(run: Path, report: Report) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; make room, then --resume") from None
+        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; free space, then --resume") from None
 
 
 def rewind_metrics(run: Path, rows: int) -> None:
-    """Drop the rows of metrics.csv that are younger than the checkpoint: a resumed run writes them again.
+    """Drop the rows of metrics.csv after the checkpoint: a resumed run writes them again.
 
     Raises
     ------
     UserError
-        If there are fewer rows, or the older ones cannot be read.
+        If there are fewer than `rows` rows, or they cannot be read.
     """
     path = run / "metrics.csv"
-    *lines, _ = read_lines(path)  # behind the last newline: nothing, or half a row
+    *lines, _ = read_lines(path)  # after the last newline: nothing, or an incomplete row
     if len(lines) <= rows:
-        raise UserError(f"{path} has fewer rows than its checkpoint knows of; it was cut: put the whole file back")
+        raise UserError(f"{path} has fewer rows than its checkpoint says; restore the complete file")
     lines = lines[: rows + 1]
     if lines[0] != ",".join(COLUMNS):
         raise UserError(f"{path} does not have the columns of this version of minilstm; start another run")
@@ -198,12 +198,12 @@ def read_metrics(run: StrPath) -> list[dict[str, Any]]:
     Raises
     ------
     UserError
-        If there is no such file, or a row is not what a run writes.
+        If the file is missing, or a row is not valid.
     """
     path = Path(run) / "metrics.csv"
     *lines, rest = read_lines(path)
     if rest:
-        raise UserError(f"{path} ends in half a row; minilstm train --resume --out {run} writes it again")
+        raise UserError(f"{path} ends in an incomplete row; minilstm train --resume --out {run} writes it again")
     return parse_metrics(path, lines)
 
 
@@ -220,18 +220,18 @@ def parse_metrics(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     """Rows from lines; the first names the columns."""
     rows, columns = [], lines[0].split(",") if lines else []
     if not set(COLUMNS) - set(LATER_COLUMNS) <= set(columns):
-        raise UserError(f"{path} does not have the columns of a run's metrics.csv; put the run's own back")
+        raise UserError(f"{path} does not have the columns of a run's metrics.csv; restore the original")
     for number, line in enumerate(lines[1:], start=2):
         try:
             cells = zip(columns, line.split(","), strict=True)
             rows.append(dict.fromkeys(COLUMNS) | {column: parse_cell(column, text) for column, text in cells})
         except ValueError:
-            raise UserError(f"{path} line {number} is not what a run writes; put the run's own back") from None
+            raise UserError(f"{path} line {number} is not a valid row; restore the original") from None
     return rows
 
 
 def parse_cell(column: str, text: str) -> str | int | float | None:
-    """The value of a cell; a ValueError if a run cannot have written it."""
+    """The value of a cell; raises a ValueError if it is not valid."""
     if column == "split" and text in SPLITS:
         return text
     if column in ("epoch", "step", "tokens") and 1 <= int(text) <= 2**53:
@@ -242,5 +242,5 @@ def parse_cell(column: str, text: str) -> str | int | float | None:
 
 
 def possible(value: object) -> bool:
-    """Whether a value is a number that a perplexity, speed or norm can be."""
+    """Whether a value is a number in the range of a perplexity, speed or norm."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e305

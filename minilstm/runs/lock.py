@@ -1,4 +1,4 @@
-"""A lock that keeps a run's directory to one process at a time."""
+"""The lock of a run's directory: one process at a time."""
 
 import os
 import sys
@@ -19,8 +19,8 @@ except ImportError:  # Windows, where runs are not locked
 def locked(run: Path) -> Iterator[None]:
     """Hold the lock of the directory `run`, so that no other process trains in it.
 
-    It is an advisory lock of the operating system on the empty file `lock`, released when the process ends in whatever
-    way; the file stays. On a file system without locks, a warning is printed on standard error.
+    It is an advisory lock of the operating system on the empty file `lock`, released when the process ends for any
+    reason; the file remains. On a file system without locks, a warning is printed on standard error.
 
     Raises
     ------

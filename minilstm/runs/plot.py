@@ -19,26 +19,26 @@ FORMATS = "png", "svg", "pdf"
 
 
 def plot_runs(runs: Sequence[StrPath], output: StrPath) -> None:
-    """Draw train, valid and test perplexity by epoch, and the floor where it is known.
+    """Plot train, valid and test perplexity by epoch, and the floor if it is known.
 
     Parameters
     ----------
     runs : list of path
         Directories of runs.
     output : path
-        A .png, .svg or .pdf file, written in one piece.
+        A .png, .svg or .pdf file, written atomically.
 
     Raises
     ------
     UserError
         If a run has no finished epoch, or `output` cannot be written.
     """
-    from matplotlib.figure import Figure  # half a second: only when something is drawn
+    from matplotlib.figure import Figure  # takes half a second: only when plotting
     from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
     output = Path(output)
     if output.suffix[1:] not in FORMATS:
-        raise UserError(f"{output}: give a file that ends in .{', .'.join(FORMATS)}")
+        raise UserError(f"{output}: give a file name that ends in .{', .'.join(FORMATS)}")
     figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for n, run in enumerate(map(Path, runs)):
@@ -47,7 +47,7 @@ def plot_runs(runs: Sequence[StrPath], output: StrPath) -> None:
     for floor in {read_description(run)["floor"] for run in runs} - {None}:
         axes.axhline(floor, color=GREY, linestyle=":", linewidth=2, label=f"floor, the true source: {floor:.2f}")
     low, high = axes.dataLim.intervaly
-    axes.set_ylim(0.93 * low, min(1.07 * high, 6 * low))  # the first steps, thousands perhaps, are cut off
+    axes.set_ylim(0.93 * low, min(1.07 * high, 6 * low))  # cuts off the first steps, which may be in the thousands
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -58,24 +58,24 @@ def plot_runs(runs: Sequence[StrPath], output: StrPath) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     for text in axes.legend(frameon=False).get_texts():
-        text.set_parse_math(False)  # a run's name may hold a $
+        text.set_parse_math(False)  # a run's name may contain a $
     drawing = BytesIO()
     figure.savefig(drawing, format=output.suffix[1:])
     del figure, axes
-    gc.collect()  # a figure's parts hold one another: a long run would keep dozens until Python looks
+    gc.collect()  # a figure has reference cycles: a long run would accumulate dozens
     atomic_write(output, drawing.getvalue())
 
 
 def draw_run(axes: "Axes", run: Path, colours: Sequence[str], of: str) -> None:
-    """Draw a run, train dashed, valid solid, test a star, in three colours.
+    """Plot a run: train dashed, valid solid, test a star, in three colours.
 
-    A train point is an epoch's perplexity; in the first epoch, where it falls fastest, each report of it so far.
+    Train points are the perplexity of each epoch and, in the first epoch, where it falls fastest, of each report.
     """
     rows = read_metrics(run)
     valid = [row for row in rows if row["split"] == "valid"]
     if not valid:
-        raise UserError(f"{run} has no finished epoch yet; there is nothing to draw")
-    windows = valid[0]["step"]  # in an epoch
+        raise UserError(f"{run} has no finished epoch yet; there is nothing to plot")
+    windows = valid[0]["step"]  # per epoch
     train = [row for row in rows if row["split"] == "train" and (row["step"] < windows or row["step"] % windows == 0)]
     for name, points, style, colour in (("train", train, "o--", colours[0]), ("valid", valid, "s-", colours[1])):
         epochs, values = [row["step"] / windows for row in points], [row["perplexity"] for row in points]

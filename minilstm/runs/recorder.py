@@ -1,4 +1,4 @@
-"""Training with a record: what `train` reports is printed, written, saved and drawn."""
+"""Training with a record: prints, saves and plots the events of `train`."""
 
 import sys
 from pathlib import Path
@@ -24,26 +24,26 @@ def train_and_record(
     max_steps: int | None = None,
     checkpoint_every: int | None = None,
 ) -> float | None:
-    """Train in a run's directory until the run is done, `max_steps` are reached, or a signal asks to stop.
+    """Train in a run's directory until the run is done, `max_steps` is reached, or a signal requests a stop.
 
     Parameters
     ----------
     run : Path
-        The run's directory, with a description and a checkpoint.
+        The run's directory, with config.json and a checkpoint.
     state, corpus, kernels, max_steps, checkpoint_every
         As for `train`.
 
     Returns
     -------
     float or None
-        Test perplexity, or None if the run stopped before its end; its checkpoint is saved in either case.
+        Test perplexity, or None if the run stopped early; a checkpoint is saved in either case.
 
     Raises
     ------
     UserError
-        If the run diverges, or something cannot be written.
+        If the run diverges, or a file cannot be written.
     OSError
-        If standard output is closed or full; the run has stopped and is saved then.
+        If standard output is closed or full; the run is then stopped and saved.
     """
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
@@ -73,7 +73,7 @@ def train_and_record(
 
 
 def line_of(report: Report, on_terminal: bool) -> str:
-    """The line that is printed for a report, as the reference prints it; on a terminal the bar stands for some."""
+    """The line printed for a report, as in the reference script; on a terminal the progress bar replaces some."""
     if report.split == "test":
         return f"Test Perplexity: {report.perplexity:.3f}"
     if report.split == "valid":

@@ -1,4 +1,4 @@
-"""A run's beginning: new, resumed, or opened for reading. Everything is checked before anything is written."""
+"""Starting, resuming and opening runs. Everything is checked before anything is written."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -29,14 +29,14 @@ from minilstm.text.grammar import oracle_perplexity
 from minilstm.types import ArrayModule
 
 CHECKPOINT = "checkpoint.safetensors"
-ADAM_LEARNING_RATE = 0.001  # the presets' is for SGD
+ADAM_LEARNING_RATE = 0.001  # those of the presets are for SGD
 
 
 @contextmanager
 def new_run(
     overrides: dict[str, Any], data: str | None, out: str | None, overwrite: bool, xp: ArrayModule
 ) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
-    """Begin a run, which is locked for as long as the context lasts.
+    """Start a run, which is locked inside the context.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def new_run(
     data : str or None
         Path of the corpus; None is the embedded toy corpus.
     out : str or None
-        Directory of the run; None takes a fresh one.
+        Directory of the run; None is a new one.
     overwrite : bool
     xp : module
 
@@ -62,10 +62,10 @@ def new_run(
     config = replace(preset, **overrides)
     data = data and os.path.abspath(data)
     corpus = load_checked_corpus(data, config)
-    floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # with <unk> it is another language
+    floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # <unk> changes the language
     use_precision(xp, config.precision)
     state = init_train_state(config, corpus.vocabulary, xp)
-    packed = pack_checkpoint(state)  # a complaint about the weights comes before anything is written
+    packed = pack_checkpoint(state)  # reports bad weights before anything is written
     with create_run(out, config.model, overwrite) as run:
         describe_run(run, config, data, corpus, floor)
         atomic_write(run / CHECKPOINT, packed)
@@ -77,12 +77,12 @@ def new_run(
 def resume_run(
     overrides: dict[str, Any], data: str | None, out: str, xp: ArrayModule
 ) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
-    """Continue a run exactly where its checkpoint is; parameters and yields as for `new_run`.
+    """Continue a run exactly from its checkpoint; parameters and yields as for `new_run`.
 
-    Only ``max_max_epoch`` may differ from what the run began with: training longer is the same run, continued.
+    Only ``max_max_epoch`` may differ from its initial value, to train for longer.
     """
     run = Path(out)
-    read_description(run)  # a directory that holds no run gets no lock
+    read_description(run)  # no lock file in a directory without a run
     with locked(run):
         state, corpus, floor = continue_run(run, overrides, data, xp)
         yield run, state, corpus, floor
@@ -91,7 +91,7 @@ def resume_run(
 def continue_run(
     run: Path, overrides: dict[str, Any], data: str | None, xp: ArrayModule
 ) -> tuple[TrainState, Corpus, float | None]:
-    """Check that a run can go on with these overrides, and bring its metrics back to its checkpoint."""
+    """Check that a run can be continued with these overrides, and rewind its metrics to its checkpoint."""
     description = read_description(run)
     data = data or description["data"]
     started = os.path.lexists(run / CHECKPOINT)
@@ -99,24 +99,22 @@ def continue_run(
         state = load_own_checkpoint(run, description)
         saved = state.config
     elif read_metrics(run):
-        raise UserError(f"{run / CHECKPOINT} is gone; put it back, or start again with --overwrite")
+        raise UserError(f"{run / CHECKPOINT} is missing; restore it, or start again with --overwrite")
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
     for name, value in overrides.items():
         if value != getattr(saved, name) and name != "max_max_epoch":
             flag = "--" + name.replace("_", "-")
-            raise UserError(
-                f"{run} was started with {flag} {getattr(saved, name)}; leave {flag} out, or start another run"
-            )
+            raise UserError(f"{run} was started with {flag} {getattr(saved, name)}; omit {flag}, or start another run")
     config = replace(saved, max_max_epoch=overrides.get("max_max_epoch", saved.max_max_epoch))
     corpus = load_checked_corpus(data, config)
     if not started:
         state = init_train_state(config, corpus.vocabulary, xp)
     require_vocabulary(state, corpus.vocabulary, run, data)
     if description["text"] != fingerprint_of_text(corpus.splits["train"]):
-        raise UserError(f"{run} was started on another training text than {data} now is; put that text back")
+        raise UserError(f"{data} is not the training text that {run} was started on; restore that text")
     if config.max_max_epoch < state.progress.epoch:
-        raise UserError(f"{run} has {state.progress.epoch} epochs already; raise --max-max-epoch or leave it out")
+        raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
     rewind_metrics(run, state.progress.metric_rows)
     use_precision(xp, config.precision)
@@ -124,19 +122,19 @@ def continue_run(
 
 
 def require_progress(run: Path, state: TrainState, tokens: int) -> None:
-    """Refuse a checkpoint whose step is not the one that its epoch and window are on a text of `tokens` tokens."""
+    """Refuse a checkpoint whose step does not match its epoch and window on a text of `tokens` tokens."""
     config, progress = state.config, state.progress
     windows = num_windows(tokens // config.batch_size, config.num_steps)
     if progress.window > windows or progress.step != progress.epoch * windows + progress.window:
-        raise UserError(f"{run / CHECKPOINT} is damaged (its step is not in its epoch); use another copy")
+        raise UserError(f"{run / CHECKPOINT} is damaged (its step does not match its epoch); use another copy")
 
 
 def load_own_checkpoint(run: Path, description: dict[str, Any]) -> TrainState:
-    """The train state of a run whose checkpoint belongs to its config.json; max_max_epoch may have been raised."""
+    """The train state of a run, if its checkpoint matches its config.json; max_max_epoch may have been raised."""
     state = load_checkpoint(run / CHECKPOINT)
     config = replace(read_config(description, run), max_max_epoch=state.config.max_max_epoch)
     if config != state.config:
-        raise UserError(f"{run}: config.json and {CHECKPOINT} are of different runs; put those of one run there")
+        raise UserError(f"{run}: config.json and {CHECKPOINT} are from different runs; restore the original files")
     return state
 
 
@@ -149,13 +147,13 @@ def read_config(description: dict[str, Any], run: Path) -> Config:
 
 
 def load_checked_corpus(data: str | None, config: Config) -> Corpus:
-    """A corpus that is long enough for every split to be used."""
+    """Load a corpus and check that every split is long enough."""
     corpus = load_corpus(data, config.min_count)
     tokens = len(corpus.splits["train"])
     if num_windows(tokens // config.batch_size, config.num_steps) < 1:
         raise UserError(
-            f"the train text has {tokens} tokens, but one window of {config.num_steps} steps on {config.batch_size} "
-            f"streams takes {(config.num_steps + 1) * config.batch_size}; lower num_steps or batch_size"
+            f"the train text has {tokens} tokens, but one window of {config.num_steps} steps in {config.batch_size} "
+            f"streams needs {(config.num_steps + 1) * config.batch_size}; lower num_steps or batch_size"
         )
     for split in ("valid", "test"):
         eval_batches(config, split, corpus.splits[split])
@@ -163,15 +161,15 @@ def load_checked_corpus(data: str | None, config: Config) -> Corpus:
 
 
 def require_vocabulary(state: TrainState, vocabulary: Sequence[str], run: StrPath, where: StrPath | None) -> None:
-    """Refuse a vocabulary that is not the one the run was trained with."""
+    """Refuse a vocabulary other than that of the run."""
     if state.vocabulary != fingerprint(vocabulary) or len(vocabulary) != len(state.params["decoder.bias"]):
         raise UserError(
-            f"{run} was trained with another vocabulary than that of {where or 'the toy corpus'}; give it its own"
+            f"{run} was trained with a vocabulary other than that of {where or 'the toy corpus'}; use the original"
         )
 
 
 def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict[str, Any]]:
-    """A trained model: its train state, on the device, its vocabulary and its description."""
+    """A trained model: its train state on the device, its vocabulary and its description."""
     run = Path(run)
     description = read_description(run)
     state = load_own_checkpoint(run, description)
@@ -182,7 +180,7 @@ def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict
 
 
 def open_corpus(state: TrainState, run: StrPath, data: str | None) -> Corpus:
-    """The corpus at `data`, if it has the vocabulary that the run was trained with."""
+    """The corpus at `data`, if it has the vocabulary of the run."""
     corpus = load_corpus(data, state.config.min_count)
     require_vocabulary(state, corpus.vocabulary, run, data)
     return corpus

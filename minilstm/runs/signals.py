@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: training finishes its step, saves, and says how to continue. A reader that left is one too."""
+"""Stop requests: on Ctrl-C or a closed output, training finishes its step, saves, and says how to continue."""
 
 import os
 import signal
@@ -18,17 +18,17 @@ def stop_signals() -> Iterator[list[object]]:
     Raises
     ------
     OSError
-        On leaving, if `print_or_stop` met one inside.
+        On exit, if `print_or_stop` caught one inside.
     """
     received: list[object] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:  # a closing terminal may send its SIGHUP twice
+        if received and number == signal.SIGINT:  # not SIGHUP: a closing terminal may send it twice
             raise KeyboardInterrupt
         received.append(number)
 
     earlier = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
+    if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
             if number and signal.getsignal(number) != signal.SIG_IGN:
@@ -60,7 +60,7 @@ def print_or_stop(line: str, stop_requested: list[object]) -> None:
 
 
 def discard_output() -> None:
-    """Send what is still to be printed nowhere, so that it cannot fail again."""
+    """Redirect standard output to the null device, so that pending output cannot fail again."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -1,11 +1,11 @@
-// Dropout masks from Philox4x64-10, the same bits as NumPy's: see layers/dropout.py. Each thread finds its own place in
-// the stream, whose key is (seed, step).
+// Dropout masks from Philox4x64-10, bit for bit the same as NumPy's: see layers/dropout.py. Each thread computes one
+// block of the stream, whose key is (seed, step).
 #include "types.cuh"
 
 extern "C" __global__ void dropout_mask(scalar_t* mask, unsigned long long seed, unsigned long long step,
                                         int threshold, acc_t scale, long long size)
 {
-    // this thread: the stream's block k + 1, its 4 words of 64 bits, for the units from 16 k on
+    // thread k: block k + 1 of the stream, 4 words of 64 bits, for units 16 k to 16 k + 15
     unsigned long long k = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
     unsigned long long word[4] = {k + 1, 0, 0, 0}, key[2] = {seed, step};
     for (int round = 0; round < 10; ++round) {

@@ -1,8 +1,8 @@
-// Embedding; layers/embedding.py has the same in NumPy. Shapes do not depend on the data, so that a graph can hold it.
+// Embedding, as in layers/embedding.py. Shapes do not depend on the data, as a CUDA graph requires.
 #include "types.cuh"
 
-// outputs (N, D): the rows of weight (V, D) that ids (N,) name; NaN for an id outside the vocabulary, so that the loss
-// tells. A block does a row, each thread every blockDim.x-th column of it.
+// outputs (N, D): the rows of weight (V, D) selected by ids (N,); NaN for an id outside the vocabulary, which makes the
+// loss NaN. One block per row; each thread handles every blockDim.x-th column.
 extern "C" __global__ void embedding_forward(const scalar_t* weight, const long long* ids, scalar_t* outputs, int V,
                                              int D)
 {
@@ -11,7 +11,7 @@ extern "C" __global__ void embedding_forward(const scalar_t* weight, const long 
         outputs[n * D + j] = 0 <= id && id < V ? weight[id * D + j] : (scalar_t)(acc_t)nan("");
 }
 
-// values (N, D): at n the sum of doutputs (N, D) over all m with the same id, in the order of m; counts (N,): how many.
+// values (N, D): row n is the sum of doutputs (N, D) over all m with the same id, in order of m; counts (N,): how many.
 extern "C" __global__ void embedding_backward(const scalar_t* doutputs, const long long* ids, acc_t* values,
                                               acc_t* counts, int N, int D)
 {

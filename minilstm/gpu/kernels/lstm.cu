@@ -1,4 +1,4 @@
-// One time step of the LSTM; layers/lstm.py has the same lines in NumPy, with the same numbers.
+// One time step of the LSTM, as in layers/lstm.py, with the same equation numbers.
 //
 //     (1)  z_t = W_ih x_t + W_hh h_{t-1} + b
 //     (2)  i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)
@@ -6,22 +6,22 @@
 //     (4)  c_t = f * c_{t-1} + i * g
 //     (5)  h_t = o * tanh(c_t)
 //
-// In NumPy every line is a pass through memory. Here a thread does all lines for one unit, with all that it needs in
-// registers. `gates` (B, 4H) holds W_ih x_t + b before the forward step, and i, f, g, o after it.
+// In NumPy every line is a pass through memory. Here a thread computes all lines for one unit in registers. `gates`
+// (B, 4H) holds W_ih x_t + b before the forward step, and i, f, g, o after it.
 //
-// For each direction there are two kernels: one takes the recurrent matrix product as an array, the other computes it
-// on the way. The second saves a launch, which is most of the time of a step if the layer is small.
+// Each direction has two kernels: one takes the recurrent matrix product as an array, the other computes it too. The
+// second saves a launch, which for a small layer is most of the time of a step.
 #include "types.cuh"
 #include "reduce.cuh"
 
 __device__ acc_t sigmoid(acc_t z) { return (1 + tanh(z / 2)) / 2; }
 
-// Unit j of row b of the batch; r_i, r_f, r_g and r_o are its four numbers of W_hh h_{t-1}.
+// Unit j of row b of the batch; r_i, r_f, r_g and r_o are its four elements of W_hh h_{t-1}.
 __device__ void unit_forward(int b, int j, acc_t r_i, acc_t r_f, acc_t r_g, acc_t r_o, scalar_t* gates,
                              const scalar_t* c_prev, scalar_t* c_out, scalar_t* tanh_c_out, scalar_t* h_out,
                              acc_t forget_bias, int H)
 {
-    int n = b * H + j, k = b * 4 * H + j;           // its places in (B, H) and, for z_i, in (B, 4H); z_f is H further
+    int n = b * H + j, k = b * 4 * H + j;           // its index in (B, H) and, for z_i, in (B, 4H); z_f is at k + H
     acc_t i = sigmoid((acc_t)gates[k] + r_i);                                   // (1) (2)
     acc_t f = sigmoid((acc_t)gates[k + H] + r_f + forget_bias);
     acc_t g = tanh((acc_t)gates[k + 2 * H] + r_g);                              // (3)
@@ -37,7 +37,7 @@ __device__ void unit_forward(int b, int j, acc_t r_i, acc_t r_f, acc_t r_g, acc_
     h_out[n] = o * tanh_c;                                                      // (5)
 }
 
-// Unit j of row b of the batch backward; dh is the whole gradient of its h_t.
+// Unit j of row b of the batch, backward; dh is the total gradient of its h_t.
 __device__ void unit_backward(int b, int j, acc_t dh, const scalar_t* dc_next, const scalar_t* gates,
                               const scalar_t* c_prev, const scalar_t* tanh_c_in, scalar_t* dz, scalar_t* dc_prev, int H)
 {
@@ -70,11 +70,11 @@ extern "C" __global__ void lstm_step_backward(const scalar_t* dh_next, const sca
     unit_backward(b, j, (acc_t)doutputs[n] + (acc_t)dh_next[n], dc_next, gates, c_prev, tanh_c, dz, dc_prev, H);
 }
 
-enum { ROWS = 4 };  // of the batch that a warp works on at a time; gpu/lstm.py counts on it
+enum { ROWS = 4 };  // rows of the batch per warp; must equal ROWS in gpu/lstm.py
 
-// A skinny matrix product: ROWS rows of (B, K), the first one given, with `count` columns that begin `stride` apart.
-// Each thread of the warp adds up every 32nd of the K elements, four at a time, so that their loads need not wait for
-// one another; those beyond the end count as zero. Then thread r gets the products of row first + r.
+// A skinny GEMM: ROWS rows of (B, K), starting at row `first`, times `count` columns at a distance of `stride`. Each
+// thread of the warp sums every 32nd of the K elements, four at a time so that their loads overlap; elements beyond the
+// end count as zero. Thread r then receives the products of row first + r.
 template <int count>
 __device__ void skinny_gemm(acc_t* products, const scalar_t* rows, const scalar_t* columns, int stride, int first,
                             int B, int K)
@@ -110,7 +110,7 @@ extern "C" __global__ void lstm_step_forward_with_gemm(const scalar_t* h_prev, c
     unit_forward(b, j, r[0], r[1], r[2], r[3], gates, c_prev, c, tanh_c, h, forget_bias, H);
 }
 
-// W_hh_T is W_hh transposed, (H, 4H): its rows are what a warp reads. dz_next is that of step t + 1.
+// W_hh_T is W_hh transposed, (H, 4H), so that a warp reads its rows. dz_next is the dz of step t + 1.
 extern "C" __global__ void lstm_step_backward_with_gemm(const scalar_t* dz_next, const scalar_t* W_hh_T,
                                                         const scalar_t* doutputs, const scalar_t* dc_next,
                                                         const scalar_t* gates, const scalar_t* c_prev,

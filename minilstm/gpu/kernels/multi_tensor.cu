@@ -1,5 +1,6 @@
-// The same pointwise math on COUNT arrays by one kernel. A model has a dozen parameters or more, most of them small: a
-// launch for each would cost more than the math. blockIdx.y tells the array, and gridDim.x blocks share it.
+// Multi-tensor apply: the same pointwise operation on COUNT arrays in one kernel. A model has about a dozen parameters,
+// most of them small; separate launches would cost more than the arithmetic. blockIdx.y is the array, shared by
+// gridDim.x blocks.
 #include "types.cuh"
 #include "reduce.cuh"
 
@@ -13,7 +14,7 @@ struct Tensors {  // as in gpu/multi_tensor.py
     long long size[COUNT];
 };
 
-// partial (COUNT, gridDim.x): the sum of squares of the part of an array that a block did
+// partial (COUNT, gridDim.x): the sum of squares over each block's part of an array
 extern "C" __global__ void sum_of_squares(const Tensors tensors, acc_t* partial)
 {
     __shared__ acc_t shared[256];

@@ -1,7 +1,7 @@
-// Sums and maxima over the threads of a block or of a warp. The order is always the same, and so is the result, bit for
-// bit.
+// Sums and maxima over the threads of a block or a warp. The order of operations is fixed, so results are reproducible
+// bit for bit.
 
-// In log2(blockDim.x) rounds the upper half of the threads hands its numbers to the lower half.
+// Tree reduction: in each of log2(blockDim.x) rounds the lower half of the threads takes the values of the upper half.
 __device__ acc_t block_reduce(acc_t value, acc_t* shared, bool maximum)
 {
     shared[threadIdx.x] = value;
@@ -18,9 +18,9 @@ __device__ acc_t block_reduce(acc_t value, acc_t* shared, bool maximum)
     return value;
 }
 
-enum { WARP = 32 };  // threads that run in step
+enum { WARP = 32 };  // threads in a warp
 
-// In five rounds every thread adds the number of the thread whose index differs from its own in one bit.
+// Butterfly reduction: in each of five rounds every thread adds the value of the thread whose index differs in one bit.
 __device__ acc_t warp_sum(acc_t value)
 {
     for (int bit = WARP / 2; bit > 0; bit /= 2) value += __shfl_xor_sync(0xFFFFFFFF, value, bit);

@@ -1,14 +1,14 @@
-// Softmax and cross-entropy; layers/softmax.py has the same lines in NumPy, with the same numbers.
+// Softmax and cross-entropy, as in layers/softmax.py, with the same equation numbers.
 //
 //     (1)  p_n = exp(s_n) / sum_v exp(s_nv)
 //     (2)  loss = sum_n w_n * -log p_n[target_n] / B
 //
-// A block does a row n, each thread every blockDim.x-th word of it. Logits are float32 at least: acc_t.
+// One block per row n; each thread handles every blockDim.x-th word. Logits are at least float32: acc_t.
 #include "types.cuh"
 #include "reduce.cuh"
 
-// exps (N, V) = exp(s - max(s)), which is p up to a factor of each row, whose sum is sums (N,). target_s (N,) receives
-// the target's s - max(s), and NaN for a target outside the vocabulary, so that the loss tells.
+// exps (N, V) = exp(s - max(s)), with row sums (N,), so that p = exps / sums. target_s (N,) = s - max(s) of the target,
+// or NaN for a target outside the vocabulary, which makes the loss NaN.
 extern "C" __global__ void softmax_cross_entropy_forward(const acc_t* logits, const long long* targets, acc_t* exps,
                                                          acc_t* sums, acc_t* target_s, int V)
 {

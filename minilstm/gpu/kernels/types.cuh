@@ -1,5 +1,5 @@
-// scalar_t is the type of the arrays, acc_t that of the arithmetic, which is wider where arrays are half precision.
-// DTYPE, the bits of scalar_t, is set before this file: 16, 32 or 64.
+// scalar_t is the type of arrays, acc_t that of arithmetic: float32 for half-precision arrays, otherwise the same.
+// DTYPE, the number of bits of scalar_t, is defined before this file: 16, 32 or 64.
 #ifndef DTYPE
 #define DTYPE 32
 #endif
