@@ -1,8 +1,8 @@
 """One BLAS thread for the tests and for every process they start.
 
-Some tests compare runs bit for bit, and the number of threads changes the order in which a product is summed. On a busy
-machine, threads that wait for one another also make small products many times slower. This file stands at the root
-because pytest reads it before any module that imports NumPy, whichever tests it is asked for.
+Some tests compare runs bit for bit, and the number of threads affects the order of summation in a product. On a busy
+machine, waiting threads also make small products many times slower. This file is at the root so that pytest reads it
+before any module that imports NumPy, for any selection of tests.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""Where time and memory go: python -m benchmarks.speed, benchmarks.profile and benchmarks.sweep."""
+"""Measurements of time and memory: python -m benchmarks.speed, benchmarks.profile, benchmarks.sweep and others."""

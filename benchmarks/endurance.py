@@ -1,9 +1,9 @@
-"""Long runs: memory and open files of one process over ten thousand training steps.
+"""Endurance: memory and open files of one process over ten thousand training steps.
 
     python -m benchmarks.endurance
 
-Linux only. Writes endurance-cpu.json and endurance-cpu.png. The toy preset, made small, trains on a short text, so that
-the run has a hundred epochs: evaluations, checkpoints, curves. After every hundred steps the process looks at itself.
+Linux only. Writes endurance-cpu.json and endurance-cpu.png. A reduced toy preset trains on a short text, so that the
+run has a hundred epochs with evaluations, checkpoints and curves. The process is measured every hundred steps.
 """
 
 import argparse
@@ -26,23 +26,23 @@ from minilstm.runs.plot import COLOURS
 from minilstm.runs.recorder import train_and_record
 from minilstm.runs.session import new_run
 
-EVERY = 100  # steps between two looks
+EVERY = 100  # steps between two measurements
 OVERRIDES = {"hidden_size": 32, "num_steps": 10, "batch_size": 10, "max_max_epoch": 10**6}
 
 
 def resident_mb():
-    """Memory that this process holds in RAM now."""
+    """Resident memory of this process in MB."""
     with open("/proc/self/status") as file:
         return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) * 1024 / 1e6
 
 
 def open_files():
-    """File descriptors of this process."""
+    """Number of open file descriptors of this process."""
     return len(os.listdir("/proc/self/fd"))
 
 
 def write_corpus(folder):
-    """Three texts of ten words; an epoch has 99 steps."""
+    """Write three texts with ten different words; an epoch has 99 steps."""
     rng = random.Random(0)
     for split, lines in (("train", 1000), ("valid", 100), ("test", 100)):
         text = "".join(" ".join(rng.choices("abcdefghij", k=9)) + "\n" for _ in range(lines))
@@ -50,7 +50,7 @@ def write_corpus(folder):
 
 
 def measure(steps):
-    """Memory in MB and open files after every `EVERY` steps of one run."""
+    """Memory in MB and number of open files after every `EVERY` steps of one run."""
     result = {"steps": [], "memory_mb": [], "open_files": []}
     keep_freed_memory()  # as the command line does
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -65,7 +65,7 @@ def measure(steps):
 
 
 def draw(result, path):
-    """Memory above, open files below, against the steps done."""
+    """Plot memory (above) and open files (below) against training steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# All that this project measures on a GPU, in calls of under ten minutes each: call it again until it says "all done".
+# All GPU measurements of this project, in calls of under ten minutes each: repeat the call until it prints "all done".
 #
 #     benchmarks/gpu.sh RESULTS [PTB] [SECONDS]
 #
 # RESULTS   folder for JSON, pictures, tables and curves
 # PTB       folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt; without it nothing is trained on PTB
-# SECONDS   of this call (540); a training run that does not fit is saved, and goes on in the next call
+# SECONDS   time limit of this call (540); an unfinished training run is saved and resumed by the next call
 #
-# Needs CuPy, PyTorch, pytest and what pyproject.toml names; it runs in the clone, nothing has to be installed. What it
-# has done it remembers in build/gpu, with the runs themselves.
+# Needs CuPy, PyTorch, pytest and the dependencies in pyproject.toml; it runs in the clone, without installation. Its
+# progress and the runs are stored in build/gpu.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || { echo "usage: benchmarks/gpu.sh RESULTS [PTB] [SECONDS]" >&2; exit 2; }
@@ -20,7 +20,7 @@ failed=0
 
 left() { echo $((limit - SECONDS)); }
 
-# stage NAME SECONDS COMMAND...: run it once, if about so many seconds are left, and keep its output in RESULTS.
+# stage NAME SECONDS COMMAND...: run a command once, if at least SECONDS are left, and keep its output in RESULTS.
 stage() {
     local name=$1 needs=$2; shift 2
     [ -e "$work/done-$name" ] && return
@@ -30,7 +30,7 @@ stage() {
     echo "-- $(left) s of this call are left"
 }
 
-# training PRESET [FLAG...]: train on PTB, or go on with it, for as long as this call lasts.
+# training PRESET [FLAG...]: train on PTB, or resume, within the time of this call.
 training() {
     local preset=$1 run=$work/$1 start=$SECONDS; shift
     [ -e "$work/done-train-$preset" ] && return
@@ -45,12 +45,12 @@ training() {
     [ -e "$run/metrics.csv" ] && cp "$run/metrics.csv" "$results/$preset.csv"
     [ -e "$run/curve.png" ] && cp "$run/curve.png" "$results/$preset.png"
     local total; total=$(awk '{ sum += $1 } END { print sum }' "$work/$preset.seconds")
-    if [ "$status" = 0 ]; then touch "$work/done-train-$preset"; echo "-- $preset is trained, $total s in all, start and evaluation included" | tee "$results/seconds-$preset.txt"
-    elif [ "$status" = 124 ] || [ "$status" = 130 ]; then echo "-- $preset goes on in the next call ($total s so far)"; unfinished=1
+    if [ "$status" = 0 ]; then touch "$work/done-train-$preset"; echo "-- $preset is trained, $total s in total, including startup and evaluation" | tee "$results/seconds-$preset.txt"
+    elif [ "$status" = 124 ] || [ "$status" = 130 ]; then echo "-- $preset continues in the next call ($total s so far)"; unfinished=1
     else echo "-- train $preset FAILED ($status)"; failed=1; fi
 }
 
-# Tests that need a package which is not there are left out, and that is said.
+# Tests that need a missing package are left out, with a message.
 without=()
 leave_out() {
     python3 -c "import $1" 2>/dev/null && return
@@ -73,4 +73,4 @@ stage recurrence 40 python3 -m benchmarks.recurrence --out "$results"
 stage speed-evaluate 150 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" --rounds 3 --out "$work"
 stage tests 300 python3 -m pytest -q -p no:cacheprovider "${without[@]}"
 if [ $failed = 1 ]; then echo "something FAILED: see above"; exit 1; fi
-if [ $unfinished = 1 ]; then echo "not all done: call again"; else echo "all done"; fi
+if [ $unfinished = 1 ]; then echo "not done yet: call again"; else echo "all done"; fi

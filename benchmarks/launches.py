@@ -1,9 +1,9 @@
-"""What a training step launches on a GPU: how many kernels of which family, and how long they take.
+"""Kernel launches of a training step on a GPU: number and time by family of kernels.
 
-    python -m benchmarks.launches                    # needs a GPU and PyTorch, whose profiler sees every kernel
+    python -m benchmarks.launches                    # needs a GPU, and PyTorch for its profiler
 
-Writes launches.json and launches.png. Beside the kernels' times stand those that the device's limits allow: the matrix
-products at the rate of a big one, and the bytes that must move at the rate of a big copy.
+Writes launches.json and launches.png. The times are compared with two limits of the device: the matrix products at the
+rate of a large product, and the necessary memory traffic at the rate of a large copy.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from minilstm.device import select_device
 from minilstm.errors import UserError
 
 FAMILIES = {
-    "LSTM steps": r"lstm_step",  # the first that matches: some of these do a product, too
+    "LSTM steps": r"lstm_step",  # first match wins: some of these compute a product, too
     "matrix products": r"gemm|gemv|cutlass|cublas|splitK|dot_kernel|sm90_|sm80_",
     "softmax": r"softmax_cross_entropy",
     "embedding": r"embedding_",
@@ -34,7 +34,7 @@ COLOURS = "#D55E00", "#0072B2", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56
 
 
 def measure(config, steps):
-    """Kernels and microseconds of one step by family, and the step's own time, which includes the gaps."""
+    """Number of kernels and microseconds of one step by family, and the time of the step including gaps."""
     from torch.profiler import ProfilerActivity, profile
 
     step = minilstm_step(config, "train", "cuda")
@@ -60,7 +60,7 @@ def measure(config, steps):
 
 
 def draw(result, path):
-    """A stacked bar for each preset, in microseconds of a step, and the two limits as ticks."""
+    """Plot a stacked bar for each preset, in microseconds per step, with the two limits as lines."""
     from matplotlib.figure import Figure
 
     rows = result["rows"]
@@ -75,7 +75,7 @@ def draw(result, path):
         for name, style in (("products at the GEMM rate", "-"), ("bytes at the copy rate", ":")):
             axes.axvline(row["limits_microseconds"][name], color="black", linestyle=style, label=name)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("microseconds of a training step")
+    axes.set_xlabel("microseconds per training step")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(path)
@@ -104,7 +104,7 @@ def main():
             "bytes at the copy rate": 1e6 * moved / copy_rate("cuda"),
         }
         result["rows"].append(row)
-        print(f"{preset}: {row['step_microseconds']:.0f} us a step, {sum(row['kernels'].values()):.0f} kernels")
+        print(f"{preset}: {row['step_microseconds']:.0f} us per step, {sum(row['kernels'].values()):.0f} kernels")
         for family in FAMILIES:
             print(f"  {family:20}{row['kernels'][family]:>8.0f} kernels{row['microseconds'][family]:>10.0f} us")
         for name, time in row["limits_microseconds"].items():

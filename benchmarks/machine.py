@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how fast that machine multiplies matrices."""
+"""Description of the machine, its speed limits, and the work of a training step."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from minilstm.device import select_device, use_precision
 
 
 def describe(device):
-    """The machine, in a few words each."""
+    """Processor, threads, device and library versions as a dict."""
     cpu = platform.processor()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as file:
@@ -37,7 +37,7 @@ def describe(device):
 
 
 def peak_memory_mb():
-    """The most memory that this process has held. On Linux getrusage would count what it was forked from, too."""
+    """Peak memory of this process. On Linux getrusage would include the process that it was forked from."""
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status") as file:
             return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024 / 1e6
@@ -45,7 +45,7 @@ def peak_memory_mb():
 
 
 def gemm_rate(device, config, rounds=5):
-    """Operations per second of a big square matrix product, the median of a few: as fast as this machine goes."""
+    """Operations per second of a large square matrix product, median over rounds: the limit of this machine."""
     xp, _ = select_device(device)
     use_precision(xp, config.precision)
     size = 8192 if device == "cuda" else 3072
@@ -60,7 +60,7 @@ def gemm_rate(device, config, rounds=5):
 
 
 def copy_rate(device, rounds=5):
-    """Bytes per second of a big copy, read and written both counted, the median of a few."""
+    """Bytes per second of a large copy, reads and writes both counted, median over rounds."""
     xp, _ = select_device(device)
     a = xp.ones(2**28 if device == "cuda" else 2**25, dtype="float32")
     b = xp.empty_like(a)
@@ -74,19 +74,19 @@ def copy_rate(device, rounds=5):
 
 
 def step_operations(config, vocab_size, shape, train):
-    """Operations of a step's matrix products: 2 m n k for each product, and two more of each in the backward pass."""
+    """Operations of a step's matrix products: 2 m n k per product, with two more products each in the backward pass."""
     words, H = shape[0] * shape[1], config.hidden_size
     forward = 2 * words * (config.num_layers * 4 * H * (H + H) + H * vocab_size)
     return 3 * forward if train else forward
 
 
 def step_bytes(config, vocab_size, shape):
-    """Bytes that a training step must move when no cache helps: the least, counted by hand.
+    """Minimum memory traffic of a training step without caches, in bytes, counted by hand.
 
-    W_hh of each layer is read for every time step, forward and backward; all other weights twice; each gradient is
-    written, read for the norm, read and written by the clipping, and by the update together with its weight (8 passes
-    of a matrix in all); the logits are written, read and written by each of the two softmax kernels and read by two
-    products (7 passes).
+    W_hh of each layer is read at every time step, forward and backward; all other weights twice; each gradient is
+    written, read for the norm, read and written by clipping, and by the update together with its weight (8 passes
+    over a matrix in total); the logits are written, read and written by each of the two softmax kernels and read by
+    two products (7 passes).
     """
     words, H = shape[0] * shape[1], config.hidden_size
     recurrent = config.num_layers * 4 * H * H

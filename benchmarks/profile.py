@@ -1,10 +1,10 @@
-"""Where the time of a training step goes, part by part.
+"""Breakdown of the time of a training step.
 
     python -m benchmarks.profile                     # CPU: small, medium, large
     python -m benchmarks.profile --device cuda
 
-Writes profile-<device>.json and profile-<device>.png. The step gets a set of functions that take their own time;
-"other" is what is left of the step.
+Writes profile-<device>.json and profile-<device>.png. The step runs with instrumented functions; "other" is the rest of
+the step.
 """
 
 import argparse
@@ -35,7 +35,7 @@ COLOURS = "#56B4E9", "#0072B2", "#003F6B", "#E69F00", "#D55E00", "#F0E442", "#00
 
 
 def timed(function, part, seconds, wait):
-    """The same function, adding what it takes to seconds[part]."""
+    """Wrap a function to add its running time to seconds[part]."""
 
     def call(*args, **kwargs):
         wait()
@@ -68,7 +68,7 @@ def profile(preset, device, steps):
 
 
 def draw(result, path):
-    """One stacked bar for each preset, in percent of its step."""
+    """Plot one stacked bar per preset, in percent of its step."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 1.0 + 0.75 * len(result["rows"])), dpi=150, layout="constrained")
@@ -84,7 +84,7 @@ def draw(result, path):
                           color="white" if colour in ("#0072B2", "#003F6B", "#D55E00") else "black")  # fmt: skip
             left += share
     axes.set_xlim(0, 100)
-    axes.set_xlabel("percent of a training step")
+    axes.set_xlabel("percent of the training step")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path)
@@ -97,11 +97,11 @@ def main():
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
-    result = {"machine": describe(args.device), "unit": "milliseconds of a training step", "rows": {}}
+    result = {"machine": describe(args.device), "unit": "milliseconds per training step", "rows": {}}
     for preset in args.presets:
         parts = result["rows"][preset] = profile(preset, args.device, args.steps)
         total = sum(parts.values())
-        print(f"{preset}: {total:.1f} ms a step")
+        print(f"{preset}: {total:.1f} ms per step")
         for part in [*PARTS, "other"]:
             print(f"  {part:18}{parts[part]:>9.2f} ms{parts[part] / total:>7.0%}", flush=True)
     out = Path(args.out)

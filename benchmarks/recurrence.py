@@ -1,10 +1,10 @@
-"""One LSTM layer on a GPU, its recurrent matrix product done by cuBLAS or by the kernel of the step.
+"""One LSTM layer on a GPU, with the recurrent matrix product in cuBLAS or in the kernel of the step.
 
     python -m benchmarks.recurrence                  # needs a GPU
 
-Writes recurrence.json and recurrence.png: microseconds of a time step, forward and backward, for growing hidden sizes,
-all ways in turn. Where the lines cross is where `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py belongs, and the lower
-one of the kernels tells its `ROWS`.
+Writes recurrence.json and recurrence.png: microseconds per time step, forward and backward, against hidden size, with
+all variants in turn. The crossing of the lines is the right value of `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py,
+and the faster kernel has the right value of `ROWS`.
 """
 
 import argparse
@@ -23,18 +23,18 @@ from minilstm.errors import UserError
 from minilstm.gpu import launch, lstm
 from minilstm.gpu.graph import capture_graph
 
-WAYS = {  # the largest layer whose kernels do the product, and the rows of a warp
+WAYS = {  # variant -> MAX_FUSED_HIDDEN_SIZE, ROWS
     "cuBLAS": (0, 4),
     "step's kernel, 4 rows": (sys.maxsize, 4),
     "step's kernel, 10 rows": (sys.maxsize, 10),
 }
 COLOURS = "#0072B2", "#D55E00", "#009E73"
 T, B = 20, 20
-WINDOWS = 100  # of a measurement
+WINDOWS = 100  # per measurement
 
 
 def source_with_rows(rows, kernel_source=launch.kernel_source):
-    """`kernel_source` with warps that work on a given number of rows."""
+    """`kernel_source` with a given number of rows per warp."""
 
     def changed(file, dtype, **defines):
         return kernel_source(file, dtype, **defines).replace("enum { ROWS = 4 }", f"enum {{ ROWS = {rows} }}")
@@ -43,7 +43,7 @@ def source_with_rows(rows, kernel_source=launch.kernel_source):
 
 
 def make_replay(H, largest, rows, dtype, cupy):
-    """A layer's forward and backward pass over a window as one CUDA graph: a function that launches it."""
+    """A function that launches a layer's forward and backward pass over a window as one CUDA graph."""
     rng = np.random.default_rng(0)
     shapes = {"weight_ih": (4 * H, H), "weight_hh": (4 * H, H), "bias": (4 * H,)}
     params = {name: cupy.asarray(rng.uniform(-0.05, 0.05, shape).astype(dtype)) for name, shape in shapes.items()}
@@ -59,14 +59,14 @@ def make_replay(H, largest, rows, dtype, cupy):
         patch.object(launch, "kernel_source", source_with_rows(rows)),
     ):
         launch.compile_kernel.cache_clear()
-        run()  # compiles the kernels, sets up the library
+        run()  # compiles the kernels and initializes the library
         replay = capture_graph(run)[1]
     launch.compile_kernel.cache_clear()
     return replay
 
 
 def microseconds(replay, cupy):
-    """Time of one of the window's steps, forward and backward."""
+    """Time per time step of the window, forward and backward."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     for _ in range(WINDOWS):
@@ -77,7 +77,7 @@ def microseconds(replay, cupy):
 
 
 def draw(result, path):
-    """Microseconds of a step against hidden size, a line for each way."""
+    """Plot microseconds per step against hidden size, one line per variant."""
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     sizes = [row["hidden_size"] for row in result["rows"]]
@@ -87,7 +87,7 @@ def draw(result, path):
     axes.set_xticks(sizes, sizes)
     axes.minorticks_off()
     axes.set_xlabel("hidden size (batch of 20)")
-    axes.set_ylabel("µs of a time step, both directions")
+    axes.set_ylabel("µs per time step, both directions")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="recurrent product", frameon=False)
     figure.savefig(path)
@@ -108,11 +108,11 @@ def main():
         return 2
     use_precision(cupy, args.precision)
     result = {"machine": describe("cuda"), "dtype": args.dtype, "precision": args.precision, "rows": []}
-    print("microseconds of a time step, forward and backward\nhidden size" + "".join(f"{way:>24}" for way in WAYS))
+    print("microseconds per time step, forward and backward\nhidden size" + "".join(f"{way:>24}" for way in WAYS))
     for H in args.sizes:
         replays = {way: make_replay(H, *how, args.dtype, cupy) for way, how in WAYS.items()}
         times = {way: [] for way in WAYS}
-        for replay in replays.values():  # the first time apart: the graph goes to the device
+        for replay in replays.values():  # warm-up: uploads the graph to the device
             microseconds(replay, cupy)
         for _ in range(args.rounds):
             for way, replay in replays.items():

@@ -1,12 +1,12 @@
-"""One training step of each preset against PyTorch on the same machine, alternating, in one run.
+"""Training speed of each preset compared with PyTorch on the same machine, alternating, in one run.
 
-    python -m benchmarks.speed                       # CPU: small, medium, large; some minutes
+    python -m benchmarks.speed                       # CPU: small, medium, large; a few minutes
     python -m benchmarks.speed --device cuda         # PyTorch eager and as a CUDA graph
     python -m benchmarks.speed --device cuda --precision tf32
 
-Writes speed-<device>.json and .png. A ratio is words per second of minilstm over another side's, round by round; its
-spread is that of the rounds. The limit is the arithmetic of the matrix products alone at the machine's rate for big
-ones.
+Writes speed-<device>.json and .png. A ratio is words per second of minilstm divided by that of another side, computed
+for each round; its range is over the rounds. The limit is the arithmetic of the matrix products alone at the machine's
+rate for large products.
 """
 
 import argparse
@@ -27,16 +27,16 @@ SECONDS_OF_A_ROUND = 1.5
 
 
 def compare(preset, config, task, device, rounds):
-    """One row of the table: all sides in turn, `rounds` times."""
+    """One row of the table: all sides in turn, in `rounds` rounds."""
     workers = {side: Worker(side, config, task, device) for side in sides(task, device)}
     counts = {}
-    for side, worker in list(workers.items()):  # warm up, and see how many turns make a round
+    for side, worker in list(workers.items()):  # warm up, and determine the number of turns per round
         try:
             seconds = STEPS_OF_A_TURN[device] * min(worker.run(3))
-        except EOFError:  # its process has ended, with a traceback
+        except EOFError:  # its process ended with a traceback
             if side in ("minilstm", "pytorch"):
                 raise
-            print(f"{side} does not take part: see above")
+            print(f"{side} failed and is left out: see above")
             del workers[side]
             continue
         counts[side] = max(2, round(SECONDS_OF_A_ROUND / seconds))
@@ -69,7 +69,7 @@ def compare(preset, config, task, device, rounds):
 
 
 def print_row(row):
-    """A row of the table, as it is measured."""
+    """Print a row of the table."""
     speed, peak = row["words_per_second"], row["peak_memory_mb"]
     ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}-{row['ratio_max']:.2f})"
     print(
@@ -84,7 +84,7 @@ def print_row(row):
 
 
 def draw(result, path):
-    """Bars of words per second: both sides and the limit, training only, each preset in its own panel."""
+    """Plot words per second as bars: all sides and the limit, training only, one panel per preset."""
     from matplotlib.figure import Figure
 
     rows = [row for row in result["rows"] if row["task"] == "train"]

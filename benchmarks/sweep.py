@@ -1,9 +1,9 @@
-"""How cost grows: time for a word against each size of the model, and memory against the length of the corpus.
+"""Scaling: time per word against each size of the model, and memory against the length of the corpus.
 
     python -m benchmarks.sweep
 
-Writes sweep-cpu.json and sweep-cpu.png. Each size is changed alone, the others as in `small`. The sizes of one
-curve are measured in turn, round after round, so that a slow minute of the machine falls on all of them.
+Writes sweep-cpu.json and sweep-cpu.png. One size is varied at a time, with the others as in `small`. The sizes of one
+curve are measured in turn, round after round, so that a slow period of the machine affects all of them.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def step_of(name, value):
 
 
 def time_sweep(name, values, rounds):
-    """Microseconds for a word at each value, medians over rounds."""
+    """Microseconds per word at each value, medians over rounds."""
     steps = {value: step_of(name, value) for value in values}
     times = {value: [] for value in values}
     for _ in range(rounds + 1):
@@ -53,7 +53,7 @@ def time_sweep(name, values, rounds):
 
 
 def memory_of_training(megabytes):
-    """Peak memory in MB of ten training steps on a text of a given size, as the program itself runs them."""
+    """Peak memory in MB of ten training steps on a text of a given size, with the command line."""
     rng = random.Random(0)
     words = [f"word{n}" for n in range(10_000)]
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def memory_of_training(megabytes):
 
 
 def draw(result, path):
-    """Five panels: time for a word against each size, memory against the corpus."""
+    """Plot five panels: time per word against each size, memory against the size of the corpus."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.2), dpi=150, layout="constrained")
@@ -92,7 +92,7 @@ def draw(result, path):
         axes.set_xticks([int(value) for value in times], labels=[f"{int(value):,}" for value in times], fontsize=8)
         axes.set_xticks([], minor=True)
         axes.set_xlabel(name)
-    panels[0].set_ylabel("training time,\nmicroseconds for a word")
+    panels[0].set_ylabel("training time,\nmicroseconds per word")
     memory = result["peak_memory_mb"]
     panels[-1].plot([int(size) for size in memory], list(memory.values()), "s-", color=COLOURS[1])
     panels[-1].set_ylim(0, 1000)
@@ -116,7 +116,7 @@ def main():
     for name, values in tqdm(SWEEPS.items(), leave=False, disable=None):
         result["microseconds_per_word"][name] = time_sweep(name, values, args.rounds)
         row = ", ".join(f"{value:,}: {taken:.0f}" for value, taken in result["microseconds_per_word"][name].items())
-        print(f"microseconds for a word against {name}: {row}", flush=True)
+        print(f"microseconds per word against {name}: {row}", flush=True)
     for megabytes in tqdm(CORPUS_MB, leave=False, disable=None):
         result["peak_memory_mb"][megabytes] = memory_of_training(megabytes)
         print(f"peak memory with a text of {megabytes} MB: {result['peak_memory_mb'][megabytes]:.0f} MB", flush=True)

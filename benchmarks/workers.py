@@ -1,7 +1,7 @@
-"""The sides of a comparison, each in a process of its own: minilstm, and PyTorch doing the same step.
+"""The sides of a comparison, each in a separate process: minilstm, and PyTorch with the same step.
 
-A process of its own keeps the libraries' threads apart and makes the peak memory that of one side. A worker does a
-number of turns when it is told to and answers with the seconds for one step in each.
+Separate processes keep the libraries' threads apart and make peak memory that of one side. On request a worker does a
+number of turns and returns the seconds per step of each.
 """
 
 import multiprocessing
@@ -15,28 +15,28 @@ from minilstm.device import keep_freed_memory, select_device, use_precision
 from minilstm.model import loss_forward, select_kernels, zero_state
 from minilstm.step import compile_step, init_train_state, train_step
 
-STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two looks at the loss; training looks every 20 steps
+STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two reads of the loss; training reads it every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"
 VOCAB_SIZE = 10_000
 
 
 def shape_of(config, task):
-    """(T, B) of one step of a task; a single stream is read in windows of as many words, as minilstm does."""
+    """(T, B) of one step of a task; with a single stream the window has the same number of words, as in minilstm."""
     T, B = config.num_steps, config.batch_size
     return (T * B, 1) if task == "evaluate, batch 1" else (T, B)
 
 
 def random_ids(shape):
-    """Inputs and targets. Words are as rare as in a text: the n-th has a probability of about 1 / n."""
+    """Inputs and targets, with Zipf's law as in a text: the n-th word has a probability proportional to about 1 / n."""
     rng = np.random.default_rng(0)
     ids = VOCAB_SIZE ** rng.random((2, *shape))
     return ids.astype(np.int64)
 
 
 def minilstm_step(config, task, device, graph=True, kernels=None):
-    """A function that does one step and returns its loss, on the device; on a GPU as a CUDA graph, or without.
+    """A function that does one step and returns its loss, on the device; on a GPU with or without a CUDA graph.
 
-    `kernels` is by default the set that the command line takes; another can be given where there is no graph.
+    `kernels` defaults to that of the command line; another set can be given without a graph.
     """
     keep_freed_memory()
     xp, _ = select_device(device)
@@ -104,7 +104,7 @@ def pytorch_step(config, task, device, graph=False):
 
 
 def pytorch_graph(step):
-    """A step as one CUDA graph: warmed up on a stream of its own, recorded once."""
+    """A step as one CUDA graph: warmed up on a side stream, captured once."""
     import torch
 
     stream = torch.cuda.Stream()
@@ -133,12 +133,12 @@ SIDES = {
 
 
 def sides(task, device):
-    """Who takes part: on a GPU training also without a graph, and PyTorch with one."""
+    """The sides to compare: for training on a GPU also minilstm without a graph, and PyTorch with one."""
     return list(SIDES) if device == "cuda" and task == "train" else ["minilstm", "pytorch"]
 
 
 def serve(connection, side, config, task, device):
-    """The worker process: a number of turns in, seconds for a step of each out; at the end the peak memory in MB."""
+    """The worker process: receives a number of turns, sends seconds per step of each; at the end peak memory in MB."""
     step, steps = SIDES[side](config, task, device), STEPS_OF_A_TURN[device]
     while count := connection.recv():
         seconds = []
@@ -146,14 +146,14 @@ def serve(connection, side, config, task, device):
             start = time.perf_counter()
             for _ in range(steps):
                 loss = step()
-            float(loss)  # waits until the device has done it
+            float(loss)  # waits for the device
             seconds.append((time.perf_counter() - start) / steps)
         connection.send(seconds)
     connection.send(peak_memory_mb())
 
 
 class Worker:
-    """A side's process, and the line to it; its arguments are those of `serve` after the first."""
+    """A side's process and the connection to it; the arguments are those of `serve` after the first."""
 
     def __init__(self, *arguments):
         context = multiprocessing.get_context("spawn")
@@ -163,7 +163,7 @@ class Worker:
         theirs.close()
 
     def run(self, count):
-        """Seconds for a step, in each of `count` turns."""
+        """Seconds per step in each of `count` turns."""
         self.connection.send(count)
         return self.connection.recv()
 

@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def hangup_heard():
-    """SIGHUP as a terminal leaves it: under nohup it would be ignored, here and in every process a test starts."""
+    """The default SIGHUP: under nohup it would be ignored, here and in every process started by a test."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""The CUDA kernels, compiled for the CPU: a block's threads take turns, each until the next __syncthreads()."""
+"""The CUDA kernels compiled for the CPU: the threads of a block take turns, each up to the next __syncthreads()."""
 
 import ctypes
 import re
@@ -13,7 +13,7 @@ import numpy as np
 from minilstm.gpu import launch
 
 COMPILER = shutil.which("g++")
-THREADS = 32  # of a block here: one warp
+THREADS = 32  # per block here: one warp
 
 PRELUDE = """
 #include <algorithm>
@@ -31,7 +31,7 @@ static bool finished[THREADS];
 static void (*kernel_call)();
 
 static void __syncthreads() { swapcontext(&thread_contexts[threadIdx.x], &scheduler); }
-template <class T> static T __shfl_xor_sync(unsigned, T value, int bit)  // where the block is one warp
+template <class T> static T __shfl_xor_sync(unsigned, T value, int bit)  // a block is one warp
 {
     static T values[THREADS];
     values[threadIdx.x] = value;
@@ -47,7 +47,7 @@ static unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 static void thread_main()
 {
     kernel_call();
-    finished[threadIdx.x] = true;  // and back to the scheduler, which uc_link names
+    finished[threadIdx.x] = true;  // then uc_link returns to the scheduler
 }
 static void run_block()
 {
@@ -83,7 +83,7 @@ KERNEL = re.compile(r"__global__ void (\w+)\((.*?)\)\s*{(.*?)^}", re.DOTALL | re
 
 
 def compile_source(source):
-    """The kernels of a source: name -> ``kernel(grid, block, arguments)``, as CuPy has it, on this machine's CPU."""
+    """The kernels in a source: name -> ``kernel(grid, block, arguments)``, as in CuPy, but on the CPU."""
     kernels = KERNEL.findall(source)
     wrappers = "".join(wrapper(name, parameters) for name, parameters, _ in kernels)
     folder = Path(tempfile.mkdtemp(prefix="minilstm-kernels-"))
@@ -106,7 +106,7 @@ def compile_source(source):
 
 
 def wrapper(name, parameters):
-    """C that keeps the arguments where all threads find them, and runs the grid; a struct comes as a pointer to it."""
+    """C code that stores the arguments for all threads and runs the grid; a struct is passed as a pointer."""
     types = [re.sub(r"\w+$", "", parameter).strip() for parameter in parameters.split(",")]
     passed = [f"{kind}{'*' if kind == 'const Tensors' else ''} a{n}" for n, kind in enumerate(types)]
     kept = [f"static {kind}{'*' if kind == 'const Tensors' else ''} k{n}" for n, kind in enumerate(types)]
@@ -120,7 +120,7 @@ extern "C" void run_{name}(int blocks_x, int blocks_y, {", ".join(passed)})
 
 
 def on_cpu(function, body):
-    """The kernel as Python calls it. One whose threads stand for elements gets as many threads as on a GPU."""
+    """The kernel as called from Python. With one thread per element, it gets as many threads as on a GPU."""
     one_thread_an_element = "blockIdx.x * blockDim.x" in body and "gridDim" not in body
 
     def kernel(grid, block, arguments):
@@ -138,12 +138,12 @@ def compile_file(file, dtype, defines):
 
 
 def compile_kernel(file, name, dtype, **defines):
-    """What stands in for `minilstm.gpu.launch.compile_kernel`."""
+    """A replacement for `minilstm.gpu.launch.compile_kernel`."""
     return compile_file(file, dtype, tuple(defines.items()))[name]
 
 
 def as_ctypes(value):
-    """A NumPy array as a pointer, a NumPy number as a C number of its type."""
+    """A NumPy array as a pointer, a NumPy scalar as a C number of its type."""
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous
         return value.ctypes.data_as(ctypes.c_void_p)

@@ -1,7 +1,7 @@
-"""minilstm with a fault built in:  python tests/faults.py FAULT train ...
+"""minilstm with an injected fault:  python tests/faults.py FAULT train ...
 
-line:N    SIGKILL before the N-th line that runs of the code that reads and writes a run's files
-half:N    the kernel ends the process while it writes a file's byte N (SIGXFSZ): a file written by half
+line:N    SIGKILL before the N-th executed line of the code that reads and writes a run's files
+half:N    the kernel kills the process when it writes byte N of a file (SIGXFSZ): a partly written file
 full:N    no file can grow beyond N bytes: the write fails, as on a full disk
 none:0    no fault
 """
@@ -29,7 +29,7 @@ WRITERS = {
 
 
 def kill_at_line(number):
-    """Have this process killed before the `number`-th line of the WRITERS."""
+    """Kill this process before the `number`-th executed line of the WRITERS."""
     left = number
 
     def count(frame, event, _):

@@ -1,18 +1,18 @@
-"""Kill training runs again and again, and show that they end as if nothing had happened.
+"""Kill training runs repeatedly, and check that they end like uninterrupted runs.
 
     python tests/kill.py --kills 200
 
-Each time one of these befalls the run, which is then resumed, until it is done; then it is compared with one that was
-left alone:
+One of these faults interrupts a run, which is then resumed, until it is done; finally it is compared with an
+uninterrupted run:
 
     moment      SIGKILL at a random moment
     line        SIGKILL at a random line of the code that reads and writes a run's files
-    half        ended by the kernel in the middle of a write, so that half of a file is there
+    half        killed by the kernel in the middle of a write, which leaves a partly written file
     full        no file can grow beyond a random size: writes fail
-    disk        a small disk of its own, which really is full from a random moment on
-    read-only   a directory in which nothing can be written from a random moment on
+    disk        a small separate disk, which is full from a random moment on
+    read-only   a directory that is read-only from a random moment on
 
-The last two are skipped, and it is said, where this user cannot make such a disk or directory.
+The last two are skipped, with a message, if this user cannot create such a disk or directory.
 """
 
 import argparse
@@ -42,11 +42,11 @@ TRAIN = (
     *("--optimizer", "adam", "--device", "cpu"),
 )
 EVERY = "--checkpoint-every", "7"
-LINES = 13_000  # of the WRITERS run in an uninterrupted run, about
+LINES = 13_000  # approximate number of executed lines of the WRITERS in an uninterrupted run
 
 
 def write_corpus(directory):
-    """train.txt, valid.txt and test.txt: 11 words, 2,000 training tokens, 99 steps an epoch."""
+    """train.txt, valid.txt and test.txt: 11 words, 2,000 training tokens, 99 steps per epoch."""
     rng = random.Random(0)
     directory.mkdir()
     for name, lines in (("train", 200), ("valid", 30), ("test", 20)):
@@ -56,7 +56,7 @@ def write_corpus(directory):
 
 
 def assert_same_run(one, other):
-    """Tensors, metrics, curve and every other file of two runs are equal; only the speed may differ."""
+    """Assert that tensors, metrics, curve and all other files of two runs are equal, except for the speed."""
     assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
     a, b = (safetensors.numpy.load_file(run / "checkpoint.safetensors") for run in (one, other))
     assert set(a) == set(b)
@@ -70,7 +70,7 @@ def assert_same_run(one, other):
 
 
 def start(arguments, fault="none:0"):
-    """A process of minilstm."""
+    """Start a minilstm process."""
     return subprocess.Popen(
         [sys.executable, Path(__file__).with_name("faults.py"), fault, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ def start(arguments, fault="none:0"):
 
 
 def attempt(kind, arguments, run, rng, seconds):
-    """Train until the end or until the fault of this kind strikes; returns the exit status and standard error."""
+    """Train until the end or until a fault of this kind; returns the exit status and standard error."""
     fault = {
         "line": f"line:{rng.randint(1, LINES)}",
         "half": f"half:{int(math.exp(rng.uniform(3, 11)))}",
@@ -103,7 +103,7 @@ def attempt(kind, arguments, run, rng, seconds):
 
 @contextmanager
 def full(directory):
-    """Inside, the disk on which `directory` lies is full."""
+    """Inside, the disk of `directory` is full."""
     filler = directory / "filler"
     with suppress(OSError), open(filler, "wb", buffering=0) as file:
         while True:
@@ -114,7 +114,7 @@ def full(directory):
 
 @contextmanager
 def read_only(run):
-    """Inside, nothing can be made or renamed in the directory `run`. Root is above permissions: there, chattr."""
+    """Inside, nothing can be created or renamed in the directory `run`. Root ignores permissions, so it uses chattr."""
     if os.geteuid() != 0 and run.is_dir():
         run.chmod(0o555)
     elif run.is_dir():
@@ -128,7 +128,7 @@ def read_only(run):
 
 @contextmanager
 def small_disk(base):
-    """A directory on a disk of 600 kB of its own; None where this user may not mount one."""
+    """A directory on a separate disk of 600 kB; None if this user may not mount one."""
     disk = base / "disk"
     disk.mkdir()
     try:
@@ -143,7 +143,7 @@ def small_disk(base):
 
 
 def possible_kinds(base):
-    """The kinds that this user can make happen here, and why not the others."""
+    """The kinds of fault that this user can cause here, and reasons for the others."""
     kinds, skipped = list(KINDS[:4]), []
     probe = base / "probe"
     probe.mkdir()
@@ -151,21 +151,21 @@ def possible_kinds(base):
         with read_only(probe):
             kinds.append("read-only")
     except (OSError, subprocess.CalledProcessError):
-        skipped.append("read-only: root can write everywhere, and there is no chattr here")
+        skipped.append("read-only: root can write everywhere, and chattr is not available")
     return kinds, skipped
 
 
 def torture(base, kills, seed=0):
-    """Runs with faults, each compared with the uninterrupted one, until so many processes have been killed.
+    """Do runs with faults, and compare each with the uninterrupted run, until `kills` processes have been killed.
 
     Returns
     -------
     Counter
-        (kind, outcome) -> how often; outcome is "killed", "refused" (exit status 2, one line) or "missed".
+        (kind, outcome) -> count; outcome is "killed", "refused" (exit status 2, one line) or "missed".
     runs : int
-        How many runs were done and compared.
+        Number of runs completed and compared.
     skipped : list of str
-        Kinds that could not be made to happen, and why.
+        Kinds of fault that could not be caused, and the reasons.
     """
     rng = random.Random(seed)
     corpus, whole = write_corpus(base / "corpus"), base / "whole"
@@ -213,7 +213,7 @@ def main():
         row = [sum(n for (k, o), n in tally.items() if kind in (k, None) and o == outcome)
                for outcome in ("killed", "refused", "missed")]  # fmt: skip
         print(f"{kind or 'all':12}" + "".join(f"{n:>10}" for n in row))
-    print(f"{runs} runs ended with the tensors, metrics and curve of the uninterrupted one")
+    print(f"{runs} runs ended with the tensors, metrics and curve of the uninterrupted run")
     for reason in skipped:
         print(f"skipped: {reason}")
 

@@ -1,12 +1,12 @@
-"""Feed minilstm damaged and hostile files, and show that each is refused in one line or is harmless.
+"""Feed minilstm damaged and hostile files, and check that each is refused in one line or is harmless.
 
     python tests/mutate.py --inputs 10000
 
-A good run and its corpus are changed in one file by one to three mutations, then read by a command. Each command must
-end with status 0 and no more than a note on standard error, or with status 2 and one line there, within bounds of time
-and memory. A checkpoint or vocabulary with a changed byte must never be accepted; a checkpoint that was changed and
-given a new checksum, as could be done on purpose, is held to the rest. An audit hook watches what the interpreter does
-meanwhile: no program is started, no pickle is read, no connection is made, no file is opened for writing elsewhere.
+One file of a valid run or its corpus gets one to three mutations and is then read by a command. Each command must end
+with status 0 and at most a note on standard error, or with status 2 and one line there, within limits of time and
+memory. A checkpoint or vocabulary with a changed byte must never be accepted; the other rules also hold for a changed
+checkpoint with a new, valid checksum. An audit hook monitors the interpreter: it must start no program, read no
+pickle, make no connection and open no file for writing elsewhere.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tqdm import tqdm
 from minilstm.cli import main as minilstm
 from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, add_checksum
 
-SECONDS = 60  # within which every command has to end
+SECONDS = 60  # time limit of every command
 MEMORY = 6 * 2**30  # bytes of address space
 FLAGS = [
     *("--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1"),
@@ -47,7 +47,7 @@ FORBIDDEN = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "subprocess.Popen", "pickle.find_class"),
     *("socket.connect", "socket.bind", "shutil.rmtree", "os.chmod", "os.symlink", "os.link"),
 )
-# text that has broken parsers before
+# text that commonly breaks parsers
 NASTY = (
     *(b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\x1b[2J", b"\xe2\x80\xa8", b"\n" * 1000),
     *(b"NaN", b"Infinity", b"1e400", b"-1", b"9" * 400, b"9" * 5000, b"9007199254740993", b"null", b"true", b'""'),
@@ -62,7 +62,7 @@ JSON_VALUES = (
 
 
 def mutate_bytes(data, rng):
-    """A copy with a bit flipped, a stretch cut, doubled, zeroed or exchanged, or something nasty put in."""
+    """A copy with a bit flipped, a range cut, doubled, zeroed or exchanged, or a problematic text inserted."""
     data = bytearray(data)
     at = rng.randrange(len(data) + 1) if rng.random() < 0.5 else min(len(data), rng.randrange(300))
     length = rng.choice((1, 1, 2, 4, 8, 64, 1000))
@@ -105,7 +105,7 @@ def mutate_json(text, rng):
 
 
 def mutate_checkpoint(contents, rng):
-    """A checkpoint made to look genuine: contents changed, with the digest that they then have."""
+    """A forged checkpoint: changed contents with a matching new digest."""
     size = int.from_bytes(contents[:8], "little")
     metadata = json.loads(json.loads(contents[8 : 8 + size])["__metadata__"]["minilstm"])
     tensors = safetensors.numpy.load(contents)
@@ -135,7 +135,7 @@ def mutate_checkpoint(contents, rng):
             metadata["progress"]["cost"] = metadata["progress"].pop("loss")
     text = json.dumps({"sha256": BLANK.decode()} | {k: v for k, v in metadata.items() if k != "sha256"})
     contents = safetensors.numpy.save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, {"minilstm": text})
-    if kind == "header":  # sizes that are declared, not there
+    if kind == "header":  # declared sizes without the data
         size = int.from_bytes(contents[:8], "little")
         header = json.loads(contents[8 : 8 + size])
         entry = header[name]
@@ -152,7 +152,7 @@ def mutate_checkpoint(contents, rng):
 
 
 def unchanged(contents, rng):
-    """For files whose place is taken by something else."""
+    """The contents unchanged, for mutations that replace the file itself."""
     return contents
 
 
@@ -185,7 +185,7 @@ PUTS = put_fifo, put_loop, put_directory, put_device, put_nothing
 
 
 class Watch:
-    """What the interpreter does while `on`; an audit hook cannot be taken off again."""
+    """Records the interpreter's actions while `on`; an audit hook cannot be removed."""
 
     def __init__(self):
         self.on, self.inside, self.seen = False, "", []
@@ -210,7 +210,7 @@ def ran_too_long(*_):
 
 
 def run_command(arguments):
-    """Exit status, and what was printed on standard error."""
+    """Exit status, and the text on standard error."""
     out, err = io.StringIO(), io.StringIO()
     signal.signal(signal.SIGALRM, ran_too_long)
     signal.alarm(SECONDS)
@@ -249,7 +249,7 @@ def attack(base, inputs, seed=0):
     Returns
     -------
     Counter
-        (file, outcome) -> how often; outcome is one of OUTCOMES.
+        (file, outcome) -> count; outcome is one of OUTCOMES.
     """
     rng, watch, tally = random.Random(seed), Watch(), Counter()
     write_corpus(base / "corpus")
@@ -303,12 +303,12 @@ def attack(base, inputs, seed=0):
 
 
 def harmless_note(error):
-    """The one note that evaluate writes on standard error when all is well."""
+    """The note that a successful evaluate writes on standard error."""
     return error.startswith("Device: ") and error.count("\n") <= 2 and "Traceback" not in error
 
 
 def restore(base, path, good):
-    """Everything as it was."""
+    """Restore everything."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)

@@ -1,21 +1,22 @@
-"""An array type as strict as CuPy's, for machines without a GPU, and the module that goes with it.
+"""An array type as strict as CuPy's, for machines without a GPU, and its module functions.
 
-A `StrictArray` answers NumPy's functions as CuPy's arrays do, by the protocols of NumPy enhancement proposals 13
-(``__array_ufunc__``), 18 (``__array_function__``) and 35 (``like=``). It refuses to meet a NumPy array and to become
-one silently; unlike CuPy's it also refuses to become a Python number, because on a GPU the host would wait there. Only
-`asarray` and ``np.asarray(host_array, like=array)`` take a NumPy array in, only ``get()`` gives one out.
+Like a CuPy array, a `StrictArray` supports NumPy functions through NumPy enhancement proposals 13
+(``__array_ufunc__``), 18 (``__array_function__``) and 35 (``like=``). It refuses to be mixed with NumPy arrays or to be
+converted to one implicitly. Unlike CuPy's it also refuses conversion to a Python number, because on a GPU the host
+would wait there. Only `asarray` and ``np.asarray(host_array, like=array)`` accept a NumPy array, only ``get()`` returns
+one.
 """
 
 from types import SimpleNamespace
 
 import numpy as np
 
-HANDED_OVER = np.asarray, np.array  # with like=: what comes from the host is copied to the device
+HANDED_OVER = np.asarray, np.array  # with like=: data from the host is copied to the device
 UFUNC_METHODS = "__call__", "at"
 
 
 def unwrap(value):
-    """The NumPy array inside, at any depth of tuples and lists; a TypeError for one that comes from outside."""
+    """The NumPy array inside, at any depth of tuples and lists; a TypeError for a NumPy array from outside."""
     if isinstance(value, StrictArray):
         return value.array
     if isinstance(value, tuple | list):
@@ -56,7 +57,7 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
     __float__ = __int__ = __index__ = __complex__ = __iter__ = __contains__ = refuse
 
     def __bool__(self):
-        # CuPy allows it, and waits. `check_ids` needs an answer before anything is computed with an id.
+        # CuPy allows it and waits: `check_ids` needs the result before ids are used.
         return bool(self.array)
 
     def get(self):
@@ -77,7 +78,7 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
     dtype = property(lambda self: self.array.dtype)
     T = property(lambda self: wrap(self.array.T))
     flags = property(lambda self: self.array.flags)
-    data = property(lambda self: SimpleNamespace(ptr=self.array.ctypes.data))  # as CuPy gives a kernel its address
+    data = property(lambda self: SimpleNamespace(ptr=self.array.ctypes.data))  # as in CuPy, for kernels
 
 
 def method(name):
@@ -92,7 +93,7 @@ for name in ("reshape", "astype", "sum", "max", "min", "mean", "copy", "argmax")
 
 
 def asarray(value, dtype=None):
-    """The way in, a copy as from host to device."""
+    """A copy of an array from the host to the device."""
     return value if isinstance(value, StrictArray) else StrictArray(np.array(value, dtype=dtype))
 
 

@@ -1,4 +1,4 @@
-"""The order of the rooms: who may import whom, read from the source itself. ARCHITECTURE.md draws the same picture."""
+"""The direction of imports, checked in the source itself. ARCHITECTURE.md has the diagram."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 250
 
-# From the ground up. A module may import from its own floor and from the floors below, never from one above.
+# From the bottom up. A module may import from its own level and from the levels below, never from above.
 # "minilstm" is the package's own __init__.py, the public names.
 FLOORS = (
     ("types", "errors", "files", "config", "device"),
@@ -33,14 +33,14 @@ FLOORS = (
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
-# Rooms that know less than their floor would allow: all that they may import, besides the standard library.
+# Stricter than their level: all that these may import besides the standard library.
 ONLY = {
-    "layers": {"numpy", "types", "layers"},  # the mathematics asks no device question
-    "text": {"numpy", "pooch", "types", "errors", "files", "config", "text"},  # a text knows of no model
+    "layers": {"numpy", "types", "layers"},  # the mathematics is independent of the device
+    "text": {"numpy", "pooch", "types", "errors", "files", "config", "text"},  # text does not depend on models
     "optim": {"numpy", "types", "config", "layers"},
 }
 
-# Packages that only these rooms know.
+# Packages that only these modules may import.
 HOME = {
     "cupy": {"device", "gpu"},
     "cupy_backends": {"device", "gpu"},
@@ -49,7 +49,7 @@ HOME = {
     "pooch": {"text"},
 }
 
-# A library reports through what it returns and raises; the command line prints. These are commands of their own.
+# A library reports through return values and exceptions; the command line prints. These modules are commands.
 PRINTING_ROOMS = {"arguments", "cli", "runs"}
 PRINTING_FUNCTIONS = {("text.grammar", "main")}
 
@@ -75,13 +75,12 @@ def room_of(module):
 
 
 def imports_of(path, source, modules):
-    """Everything that a file imports, inside functions too.
+    """All imports of a file, including those inside functions.
 
     Returns
     -------
     set of (str, int)
-        The module and the line. Modules of this package have their name below it, as in `module_of`; of other packages
-        the first part of the name counts.
+        Module and line. Modules of this package are named as in `module_of`, others by the first part of their name.
     """
     package = path.split("/")[:-1]  # the folders of the file, for relative imports
 
@@ -90,7 +89,7 @@ def imports_of(path, source, modules):
         if parts[0] != "minilstm":
             return parts[0]
         while len(parts) > 1 and ".".join(parts[1:]) not in modules:
-            parts.pop()  # a function or a class: the module that holds it
+            parts.pop()  # a function or a class: its module
         return ".".join(parts[1:]) or "minilstm"
 
     found = set()
@@ -109,7 +108,7 @@ def imports_of(path, source, modules):
 
 
 def import_problems(sources):
-    """Imports against the direction of the rooms, one line each."""
+    """Imports in the wrong direction, one line each."""
     modules = {module_of(path) for path in sources}
     graph = {}
     problems = []
@@ -138,7 +137,7 @@ def import_problems(sources):
 
 
 def print_problems(sources):
-    """Calls of print outside the rooms and functions that may."""
+    """Calls of print outside the modules and functions that may print."""
     problems = []
 
     def visit(node, module, path, function):

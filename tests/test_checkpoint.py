@@ -1,4 +1,4 @@
-"""Checkpoints come back whole, in PyTorch's names and shapes, or are refused in one line."""
+"""Checkpoints are restored exactly, with PyTorch's names and shapes, or refused in one line."""
 
 import json
 from dataclasses import replace
@@ -123,7 +123,7 @@ def test_damaged_contents_are_refused(tmp_path, change):
 
 
 def as_earlier_format(path):
-    """Rewrite a checkpoint as the version before wrote it, which this one reads."""
+    """Rewrite a checkpoint in the previous format, which can still be read."""
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = json.loads(file.metadata()["minilstm"])
     assert metadata["format"] == FORMAT

@@ -1,4 +1,4 @@
-"""The download, from a real HTTP server on localhost."""
+"""The download from a real HTTP server on localhost."""
 
 import functools
 import gzip

@@ -1,4 +1,4 @@
-"""examples/min_lstm.py, run as a reader runs it; and its gradient check, which must see every wrong backward line."""
+"""examples/min_lstm.py as a script, and its gradient check, which must detect every wrong line of the backward pass."""
 
 import re
 import runpy

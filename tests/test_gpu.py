@@ -1,4 +1,4 @@
-"""On a real GPU: both sets give the CPU's numbers, a graph those of its eager step, and the same ones twice."""
+"""On a real GPU: both sets agree with the CPU, a graph agrees with the eager step, and results are reproducible."""
 
 from dataclasses import replace
 

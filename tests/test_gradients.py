@@ -80,8 +80,8 @@ def test_gradient_through_two_windows_with_the_state_passed_back_is_that_of_one_
         np.testing.assert_allclose(early[name] + late[name], gradient, rtol=1e-10, atol=1e-12)
 
 
-# Every backward function: its module, the function that a case calls to reach it, that case, and the least number of
-# terms in it whose sign can be turned. Where a rewriting of the layer leaves fewer, nothing would be tested.
+# Every backward function: its module, the function through which a case calls it, that case, and the minimum number of
+# terms in it whose sign can be flipped, so that a rewritten layer cannot leave nothing to test.
 BACKWARD = {
     "lstm_step_backward": (lstm, "lstm_backward", lstm_case, 18),
     "lstm_backward": (lstm, "lstm_backward", lstm_case, 6),
@@ -97,12 +97,12 @@ def source_of(name):
 
 
 def terms_of(name):
-    """The terms of a backward function's lines: whole results, the parts of sums, what is added into an array.
+    """The terms in a backward function: whole results, the parts of sums, values added to an array.
 
     Returns
     -------
     list of (int, int)
-        Where each begins and ends in the source, in bytes, as syntax trees count.
+        Start and end of each in the source, in bytes, as in syntax trees.
     """
     source = source_of(name)
     [function] = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == name]
@@ -126,7 +126,7 @@ def terms_of(name):
                 if node.func.attr == "sum":
                     take(node)
                 else:
-                    visit(node.func.value)  # (a @ b).reshape(...); what stands in the brackets is a shape
+                    visit(node.func.value)  # (a @ b).reshape(...), whose argument is a shape
         elif not isinstance(node, ast.Subscript):
             for child in ast.iter_child_nodes(node):
                 visit(child)
@@ -143,7 +143,7 @@ def terms_of(name):
 
 
 def with_wrong_sign(source, term):
-    """The same source with one term's sign turned."""
+    """The source with the sign of one term flipped."""
     source, (start, end) = source.encode(), term
     return b"".join((source[:start], b"(-(", source[start:end], b"))", source[end:])).decode()
 

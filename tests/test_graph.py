@@ -1,4 +1,4 @@
-"""Static arrays and replays: what a CUDA graph needs of the training step, without a GPU."""
+"""Static arrays and replays: the requirements of a CUDA graph on the training step, without a GPU."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ VOCABULARY = ["<eos>", *"abcdefghij"]
 
 
 def capture_by_calling(run):
-    """`capture_graph` without a GPU: nothing runs while capturing, a replay runs it, into the same outputs."""
+    """`capture_graph` without a GPU: nothing runs during capture; a replay runs it into the same outputs."""
     outputs = []
 
     def replay():

@@ -1,4 +1,4 @@
-"""The CUDA kernels without a GPU: compiled for the CPU as they are, the fused set against the plain one."""
+"""The CUDA kernels without a GPU: compiled for the CPU unchanged, and the fused set compared with the plain one."""
 
 import shutil
 import subprocess
@@ -43,7 +43,7 @@ dtypes = st.sampled_from(["float64", "float32"])
 
 @pytest.fixture(autouse=True, scope="module")
 def kernels_on_cpu():
-    """The fused set works on NumPy's arrays while its kernels come from g++."""
+    """The fused set on NumPy arrays, with kernels compiled by g++."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "compile_kernel", cuda_on_cpu.compile_kernel)
         yield
@@ -212,7 +212,7 @@ def test_a_wrong_sign_in_a_kernel_is_found(file, name, right, wrong, monkeypatch
 
 
 def partial_set(monkeypatch):
-    """The fused set, its LSTM with the product apart, as the mutated kernel has it."""
+    """The fused set with the LSTM's product outside the kernel, like the mutated kernel."""
     monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 0)
     return fused
 
@@ -257,5 +257,5 @@ def test_nvcc_compiles_the_kernels(file, dtype, tmp_path):
     options = "-arch=sm_90", "-cubin", "-Werror=all-warnings"
     (tmp_path / "kernel.cu").write_text(launch.kernel_source(file, dtype))
     compile_with_nvcc(["nvcc", *options, "kernel.cu", "-o", "kernel.cubin"])
-    if dtype == "float32":  # and as it lies there, for an editor or a reader
+    if dtype == "float32":  # and the file alone, as an editor would check it
         compile_with_nvcc(["nvcc", *options, launch.KERNELS / f"{file}.cu", "-o", "as_it_is.cubin"])

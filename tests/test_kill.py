@@ -1,4 +1,4 @@
-"""Killed, out of room or shut out, a resumed run ends as if it had been left alone. The long form is kill.py."""
+"""After kills, full disks and read-only directories, a resumed run ends like an uninterrupted one. See also kill.py."""
 
 import pytest
 from kill import KINDS, torture

@@ -1,4 +1,4 @@
-"""What every layer promises, besides right gradients: see the first lines of minilstm/layers/."""
+"""The guarantees of every layer besides correct gradients: see minilstm/layers/__init__.py."""
 
 import os
 import random
@@ -47,7 +47,7 @@ def assert_equal(arrays, expected):
 
 
 def assert_apart(arrays, others):
-    """No array of the one shares memory with one of the others."""
+    """Assert that no array of the first shares memory with an array of the others."""
     for array in arrays_in(arrays):
         for other in arrays_in(others):
             assert not np.shares_memory(array, other)

@@ -1,4 +1,4 @@
-"""minilstm without its command line: training reports what happens, and does nothing else."""
+"""minilstm as a library: training yields events and has no other side effects."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def corpus(corpus_dir):
 
 
 def kind(event):
-    """An event in a word or two."""
+    """A short name for an event."""
     if isinstance(event, Report):
         return event.split
     if isinstance(event, SaveDue):

@@ -22,7 +22,7 @@ def sigmoid(z):
 
 
 def slow_log_probability(params, forget_bias, word, target, state):
-    """log p(target) after `word`; `state` is a list of (h, c) lists and moves on."""
+    """log p(target) after `word`; `state` is a list of (h, c) lists, updated in place."""
     x = [float(value) for value in params["encoder.weight"][word]]
     H = len(x)
     for k, (h, c) in enumerate(state):

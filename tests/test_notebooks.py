@@ -1,4 +1,4 @@
-"""Every lesson runs from its first cell to its last, shows what it should, and is kept as it was run."""
+"""Every lesson runs from its first cell to its last, shows the expected results, and is stored with its outputs."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def executed(request):
 
 
 def text_of(notebook):
-    """All that the cells of a notebook printed, or showed as text."""
+    """All text output of a notebook's cells."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
 

@@ -1,4 +1,4 @@
-"""Every layer, the whole model, its training and its checkpoints against PyTorch, which derives its own gradients."""
+"""Every layer, the whole model, its training and its checkpoints against PyTorch and its automatic differentiation."""
 
 import math
 from dataclasses import replace
@@ -34,12 +34,12 @@ def assert_close(ours, torchs, tolerance=1e-10):
 
 
 def leaf(array):
-    """A tensor of its own that autograd finds the gradient of."""
+    """A copy as a tensor that requires a gradient."""
     return torch.tensor(array, requires_grad=True)
 
 
 def bias_hh(hidden_size, forget_bias):
-    """PyTorch's second bias of the gates i, f, g, o: where forget_bias goes."""
+    """PyTorch's second bias of the gates i, f, g, o, which holds forget_bias."""
     return torch.tensor([0.0, forget_bias, 0.0, 0.0], dtype=torch.float64).repeat_interleave(hidden_size)
 
 
@@ -82,7 +82,7 @@ class WordLanguageModel(torch.nn.Module):
 
 
 def torch_model(params, config):
-    """PyTorch's model in float64 with a copy of our parameters; forget_bias stands in bias_hh, which is not trained."""
+    """PyTorch's model in float64 with a copy of the parameters; forget_bias is in bias_hh, which is not trained."""
     model = WordLanguageModel(len(params["decoder.bias"]), config.hidden_size, config.num_layers).double()
     bias = {f"rnn.bias_hh_l{k}": bias_hh(config.hidden_size, config.forget_bias) for k in range(config.num_layers)}
     model.load_state_dict({name: torch.tensor(param) for name, param in params.items()} | bias, strict=True)

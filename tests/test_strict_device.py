@@ -1,4 +1,4 @@
-"""Everything that runs on a GPU runs on an array type that never mixes with NumPy, and gives the same numbers."""
+"""All code for the GPU runs on an array type that never mixes with NumPy, with the same results."""
 
 import sys
 from dataclasses import replace
@@ -34,7 +34,7 @@ def train_on(xp, config, steps=4):
 
 
 def arrays_of(state):
-    """Every array of a train state under a name of its own."""
+    """Every array of a train state under a unique name."""
     arrays = dict(state.params)
     arrays |= {f"{n}.{part}": x for n, pair in state.moments.items() for part, x in zip("mv", pair, strict=True)}
     arrays |= {f"{part}{k}": x for k, pair in enumerate(state.carried) for part, x in zip("hc", pair, strict=True)}
@@ -156,7 +156,7 @@ def test_evaluation_generation_and_checkpoints_on_strict_arrays_equal_those_on_n
 
 def test_the_module_of_a_subclass_is_that_of_its_base_class(monkeypatch):
     class Labelled(np.ndarray):
-        """An array with something more, as people make them."""
+        """A user's array subclass."""
 
     labelled = np.ones((2, 3)).view(Labelled)
     assert type(labelled) is Labelled

@@ -1,4 +1,4 @@
-"""Whole runs: what they write, that they stop and go on exactly, whatever stops them."""
+"""Complete runs: their files, and an exact resume after any stop."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def tiny(shared_corpus_dir):
 
 @pytest.fixture(scope="module")
 def whole_run(tiny, tmp_path_factory):
-    """``whole_run(flags...)`` is the directory of a run that nothing stopped, made once for each set of flags."""
+    """``whole_run(flags...)`` is the directory of an uninterrupted run, made once for each set of flags."""
 
     @cache
     def train(*flags):
