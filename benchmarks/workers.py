@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.machine import peak_memory_mb
 from minilstm.device import keep_freed_memory, select_device, use_precision
 from minilstm.model import loss_forward, select_kernels, zero_state
-from minilstm.step import compile_step, init_train_state, train_step
+from minilstm.step import init_train_state, train_step
+from minilstm.train import compile_step
 
 STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two reads of the loss; training reads it every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"

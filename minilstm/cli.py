@@ -13,6 +13,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import numpy as np
+
 from minilstm.arguments import parse, with_flags
 from minilstm.config import Config
 from minilstm.device import keep_freed_memory, select_device
@@ -58,7 +60,7 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
     print(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words")
     print(f"Model: {config.model}, {sum(param.size for param in state.params.values()):,} parameters, into {run}")
-    if config.precision == "tf32" and args.device == "cpu":
+    if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
         print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
     if floor:
         print(f"Floor: {floor:.3f}, the test perplexity of the grammar that generated the text")

@@ -81,7 +81,8 @@ def evaluate(
     steps = len(batch_ids) - 1
     state = zero_state(config, batch_ids.shape[1], like)
     losses = []
-    for k in tqdm(range(math.ceil(steps / num_steps)), split, leave=False, disable=not show_progress):
+    windows = range(math.ceil(steps / num_steps))
+    for k in tqdm(windows, split, leave=False) if show_progress else windows:
         if stop_requested:
             return math.nan
         inputs, targets = get_batch(batch_ids, k, num_steps)

@@ -17,7 +17,7 @@ import numpy as np
 
 from minilstm.types import Array, Grads, Params
 
-LossAndGradients = Callable[[Params], tuple[Array, Grads]]
+LossAndGradients = Callable[[Params], tuple[Array | float, Grads]]
 
 
 class GradientCheck(NamedTuple):

@@ -4,7 +4,7 @@ Zaremba et al., arXiv 1409.2329, section 4.1. The LSTM's state is carried from w
 window boundary (truncated backpropagation through time).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,8 +17,6 @@ from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_sta
 from minilstm.optim import adam, zero_moments
 from minilstm.text.corpus import fingerprint
 from minilstm.types import Array, ArrayModule, Kernels, Params, State
-
-Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 
 
 @dataclass
@@ -115,6 +113,13 @@ def train_step(
     loss, norm : array ()
         Loss of the window in nats and global gradient norm before clipping, both on the device.
 
+    Raises
+    ------
+    IndexError
+        If an input or target is not in the vocabulary. (With the fused set, the loss is NaN instead.)
+    ValueError
+        If the batch does not have the state's batch_size. Nothing has changed in either case.
+
     Examples
     --------
     >>> state = init_train_state(Config(hidden_size=8, batch_size=1), ["<eos>", "a", "b"])
@@ -123,12 +128,19 @@ def train_step(
     >>> losses[-1] < losses[0] / 2
     True
     """
-    progress = state.progress
-    masks = draw_masks(state.config, progress.step, inputs, kernels)
-    loss, norm = apply_step(state, inputs, targets, masks, learning_rate, progress.step + 1, kernels)
-    progress.window += 1
-    progress.step += 1
+    masks = prepare_step(state, inputs, targets, kernels)
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in loss and norm
+        loss, norm = apply_step(state, inputs, targets, masks, learning_rate, state.progress.step + 1, kernels)
+    state.progress.step += 1
     return loss, norm
+
+
+def prepare_step(state: TrainState, inputs: Array, targets: Array, kernels: Kernels) -> Array | None:
+    """Check the shape of a batch, and draw its dropout masks."""
+    B = state.config.batch_size
+    if inputs.shape != targets.shape or inputs.ndim != 2 or inputs.shape[1] != B:
+        raise ValueError(f"inputs and targets must be (T, B) with batch_size {B}, not {inputs.shape}, {targets.shape}")
+    return draw_masks(state.config, state.progress.step, inputs, kernels)
 
 
 def apply_step(
@@ -162,25 +174,3 @@ def apply_step(
     for (h, c), (new_h, new_c) in zip(carried, new_carried, strict=True):
         h[...], c[...] = new_h, new_c
     return loss, norm
-
-
-def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
-    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, one CUDA graph."""
-    if kernels is plain:
-        return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
-    from minilstm.gpu.graph import graphed_callable
-
-    def on_device(inputs: Array, targets: Array, masks: Array | None, learning_rate: Array, step: Array) -> tuple:
-        return apply_step(state, inputs, targets, masks, learning_rate, step, kernels)
-
-    graphed = graphed_callable(on_device, like=state.params["decoder.bias"])
-
-    def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
-        progress = state.progress
-        masks = draw_masks(state.config, progress.step, inputs, kernels)
-        loss, norm = graphed(inputs, targets, masks, learning_rate, progress.step + 1)
-        progress.window += 1
-        progress.step += 1
-        return loss, norm
-
-    return compiled

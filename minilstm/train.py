@@ -8,9 +8,8 @@ to window. Losses and norms stay on the device until they are reported.
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from statistics import median
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -19,54 +18,35 @@ from minilstm import plain
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
+from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
 from minilstm.optim import learning_rate_at
-from minilstm.step import Step, TrainState, compile_step
+from minilstm.step import TrainState, apply_step, prepare_step, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
-from minilstm.text.corpus import Corpus
+from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Array, Kernels
 
+Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
 
 
-class EpochStarted(NamedTuple):
-    """An epoch, counted from 1, starts or is resumed."""
+def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
+    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, one CUDA graph."""
+    if kernels is plain:
+        return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
+    from minilstm.gpu.graph import graphed_callable
 
-    epoch: int
-    learning_rate: float
+    def on_device(inputs: Array, targets: Array, masks: Array | None, learning_rate: Array, step: Array) -> tuple:
+        return apply_step(state, inputs, targets, masks, learning_rate, step, kernels)
 
+    graphed = graphed_callable(on_device, like=state.params["decoder.bias"])
 
-class EpochTrained(NamedTuple):
-    """The last window of an epoch is done; evaluation follows."""
+    def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
+        masks = prepare_step(state, inputs, targets, kernels)
+        loss, norm = graphed(inputs, targets, masks, learning_rate, state.progress.step + 1)
+        state.progress.step += 1
+        return loss, norm
 
-    epoch: int
-    perplexity: float
-
-
-class Report(NamedTuple):
-    """A measurement: of the epoch so far, ten times per epoch and at its end ("train"), or of a whole split.
-
-    `tokens` is the number of predicted words behind the perplexity. For "train" only: the learning rate, words per
-    second, the median gradient norm since the previous report, and the completed fraction of the epoch.
-    """
-
-    epoch: int
-    step: int
-    split: str
-    perplexity: float
-    tokens: int
-    learning_rate: float | None = None
-    words_per_second: float | None = None
-    gradient_norm: float | None = None
-    done: float | None = None
-
-
-class SaveDue(NamedTuple):
-    """The train state should be saved: after an epoch, after `checkpoint_every` steps, or because training stops."""
-
-    epoch_ended: bool = False
-
-
-Event = EpochStarted | EpochTrained | Report | SaveDue
+    return compiled
 
 
 def train(
@@ -105,7 +85,7 @@ def train(
     Raises
     ------
     UserError
-        If the corpus is too short for one window, or the run diverges.
+        If the corpus is too short for one window or has another vocabulary than the state, or the run diverges.
 
     Examples
     --------
@@ -117,6 +97,8 @@ def train(
     ('SaveDue', 100)
     """
     config, progress = state.config, state.progress
+    if fingerprint(corpus.vocabulary) != state.vocabulary:
+        raise UserError("the train state belongs to another vocabulary; make it with that of the corpus")
     ids = np.asarray(batchify(corpus.splits["train"], config.batch_size), like=state.params["decoder.bias"])
     windows = num_windows(len(ids), config.num_steps)
     if windows < 1:
@@ -175,26 +157,33 @@ def train_epoch(
             tokens=progress.window * tokens_per_window,
             learning_rate=learning_rate,
             words_per_second=(progress.window - first) * tokens_per_window / (time.perf_counter() - start),
-            gradient_norm=median(progress.norms) if progress.norms else None,
+            gradient_norm=float(median(progress.norms)) if progress.norms else None,
             done=(progress.window - 1) / windows if progress.window < windows else 1.0,
         )
 
-    label = f"epoch {progress.epoch + 1}"
-    with tqdm(total=windows, initial=first, desc=label, leave=False, disable=not show_progress) as bar:
+    bar = tqdm(total=windows, initial=first, desc=f"epoch {progress.epoch + 1}", leave=False) if show_progress else None
+    try:
         while progress.window < windows and not stop_requested and not reached(state, max_steps):
             inputs, targets = get_batch(ids, progress.window, config.num_steps)
             pending.append(step(inputs, targets, learning_rate))
-            bar.update()
+            progress.window += 1
+            if bar:
+                bar.update()
             due = progress.window < windows and (progress.window - 1) % report_every == min(10, report_every - 1)
             save = checkpoint_every and progress.step % checkpoint_every == 0
             if due or save or len(pending) == MAX_PENDING:
                 latest = report()
-                bar.set_postfix_str(f"perplexity {latest.perplexity:.2f}, {latest.words_per_second:.0f} words/s")
+                if bar:
+                    bar.set_postfix_str(f"perplexity {latest.perplexity:.2f}, {latest.words_per_second:.0f} words/s")
             if due:
                 progress.norms.clear()
                 yield latest
             if save:
                 yield SaveDue()
+    finally:
+        read_losses(pending, state)  # also where an interrupt ends the loop: every window counted has its loss
+        if bar:
+            bar.close()
     return report()
 
 
@@ -223,9 +212,10 @@ def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
     config, progress = state.config, state.progress
     if not pending:
         return
-    losses, norms = (to_host(np.stack(values)).astype(float) for values in zip(*pending, strict=True))
+    taken, pending[:] = list(pending), []
+    losses, norms = (to_host(np.stack(values)).astype(float) for values in zip(*taken, strict=True))
     skipping = state.loss_scale is not None and float(to_host(state.loss_scale)[0]) >= 1
-    for step, loss, norm in zip(range(progress.step - len(pending) + 1, progress.step + 1), losses, norms, strict=True):
+    for step, loss, norm in zip(range(progress.step - len(taken) + 1, progress.step + 1), losses, norms, strict=True):
         finite = math.isfinite(perplexity(loss, config.num_steps))
         if not finite or not (math.isfinite(norm) or skipping):
             raise UserError(
@@ -235,4 +225,3 @@ def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
         progress.loss += loss
         if math.isfinite(norm):  # otherwise half precision overflowed, and the step was skipped
             progress.norms.append(norm)
-    pending.clear()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 HANDED_OVER = np.asarray, np.array  # with like=: data from the host is copied to the device
-UFUNC_METHODS = "__call__", "at"
+UFUNC_METHODS = "__call__", "reduceat"
 
 
 def unwrap(value):

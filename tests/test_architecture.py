@@ -1,10 +1,12 @@
 """The direction of imports, checked in the source itself. ARCHITECTURE.md has the diagram."""
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -16,7 +18,7 @@ MAX_LINES = 250
 # From the bottom up. A module may import from its own level and from the levels below, never from above.
 # "minilstm" is the package's own __init__.py, the public names.
 FLOORS = (
-    ("types", "errors", "files", "config", "device"),
+    ("types", "errors", "files", "config", "device", "events"),
     ("layers",),
     ("optim",),
     ("plain",),
@@ -217,6 +219,33 @@ def test_no_file_is_too_long_to_read():
     files = [path for path in (ROOT / "minilstm").rglob("*") if path.suffix in (".py", ".cu", ".cuh")]
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_the_files_to_read_are_the_same_everywhere_and_one_sitting():
+    sitting = [f"layers/{name}.py" for name in ("lstm", "embedding", "dropout", "linear", "softmax")]
+    sitting += ["model.py", "optim.py", "step.py", "gradcheck.py"]
+    sources = read_package()
+    paragraph = (ROOT / "README.md").read_text(encoding="utf-8").partition("one sitting")[0].rpartition("\n\n")[2]
+    assert re.findall(r"\(minilstm/(.*?)\)", paragraph) == sitting
+    docstring = ast.get_docstring(ast.parse(sources["minilstm/__init__.py"]))
+    assert re.findall(r"\w+\.py", docstring) == [path.removeprefix("layers/") for path in sitting]
+    lines = sum(lines_of_code(sources[f"minilstm/{path}"]) for path in sitting)
+    stated = int(re.search(r"about (\d+) lines of code", paragraph)[1])
+    assert abs(lines - stated) < 20, lines
+
+
+def lines_of_code(source):
+    """How many lines hold code: no blank lines, comments or docstrings."""
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    layout = tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER
+    code = {line for t in tokens if t.type not in layout for line in range(t.start[0], t.end[0] + 1)}
+    return len(code - docstrings)
 
 
 def test_the_lstms_page_holds_the_whole_lstm():

@@ -15,9 +15,10 @@ from minilstm.gpu.cublas import capturable_matmul
 from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
 from minilstm.model import draw_masks, loss_and_gradients, zero_state
 from minilstm.runs.checkpoint import save_checkpoint
-from minilstm.step import compile_step, init_train_state, train_step
+from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm.text.corpus import load_corpus
+from minilstm.train import compile_step
 
 try:
     cupy, NOTE = select_device("cuda")

@@ -120,8 +120,8 @@ def terms_of(name):
         elif isinstance(node, ast.AugAssign):
             take(node.value)
         elif isinstance(node, ast.Call):
-            if ast.unparse(node.func) == "np.add.at":
-                take(node.args[2])
+            if ast.unparse(node.func) == "np.add.reduceat":
+                take(node.args[0])
             elif isinstance(node.func, ast.Attribute):
                 if node.func.attr == "sum":
                     take(node)

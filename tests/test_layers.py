@@ -284,3 +284,55 @@ def test_a_long_window_of_many_streams_over_few_words_takes_memory_in_proportion
     assert result.returncode == 0, result.stderr
     assert "after 2 steps; saved" in result.stdout
     assert int(result.stdout.rsplit("peak ", 1)[1]) * 1024 < 1e9  # an array of (words in the window)^2: 4 GB
+
+
+def test_a_batch_of_another_size_is_refused_before_anything_changes():
+    state = init_train_state(Config(hidden_size=H, batch_size=B), [f"w{n}" for n in range(V)])
+    before = copies((state.params, state.carried))
+    for inputs, targets in (((T, 1), (T, 1)), ((T, B), (T + 1, B)), ((T * B,), (T * B,))):
+        with pytest.raises(ValueError, match=f"batch_size {B}"):
+            train_step(state, np.zeros(inputs, int), np.zeros(targets, int), 1.0)
+    assert_equal((state.params, state.carried), before)
+
+
+def test_inputs_of_whole_numbers_give_what_the_same_numbers_as_floats_give():
+    rng = np.random.default_rng(0)
+    params = {"weight_ih": rng.standard_normal((4 * H, D)), "weight_hh": rng.standard_normal((4 * H, H))}
+    params["bias"] = rng.standard_normal(4 * H)
+    inputs, state = rng.integers(-2, 3, size=(T, B, D)), (np.zeros((B, H)), np.zeros((B, H)))
+    results = []
+    for x in (inputs, inputs.astype(float)):
+        outputs, _, cache = lstm_forward(x, state, params)
+        results.append((outputs, lstm_backward(outputs, np.ones((2, B, H)), cache)))  # dstate may be any pair
+    assert_equal(results[0], copies(results[1]))
+
+
+def test_changing_the_initial_state_after_the_forward_pass_changes_no_gradient():
+    rng = np.random.default_rng(0)
+    params = {"weight_ih": rng.standard_normal((4 * H, D)), "weight_hh": rng.standard_normal((4 * H, H))}
+    params["bias"] = rng.standard_normal(4 * H)
+    inputs, results = rng.standard_normal((T, B, D)), []
+    for change in (0, 9):
+        state = np.ones((B, H)), np.ones((B, H))
+        outputs, _, cache = lstm_forward(inputs, state, params)
+        for part in state:
+            part += change
+        results.append(copies(lstm_backward(outputs, None, cache)))
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("T", [20, 250])
+def test_half_precision_adds_up_the_bias_of_a_long_window(T):
+    rng = np.random.default_rng(0)
+    B, H = 20, 4
+    weights = {"weight_ih": rng.standard_normal((4 * H, H)), "weight_hh": rng.standard_normal((4 * H, H)) / 4}
+    grads = {}
+    for dtype in ("float64", "float16"):
+        params = {name: w.astype(dtype) for name, w in weights.items()} | {"bias": np.zeros(4 * H, dtype)}
+        zeros = np.zeros((B, H), dtype)
+        rng = np.random.default_rng(1)
+        inputs = rng.standard_normal((T, B, H)).astype("float16").astype(dtype)
+        _, _, cache = lstm_forward(inputs, (zeros, zeros), params)
+        grads[dtype] = lstm_backward(np.full((T, B, H), 0.05, dtype), None, cache)[2]
+    for name, grad in grads["float64"].items():
+        np.testing.assert_allclose(grads["float16"][name], grad, atol=5e-3 * abs(grad).max(), err_msg=name)

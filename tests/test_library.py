@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ import pytest
 
 import minilstm
 from minilstm import Config, UserError, init_train_state, load_corpus, train
-from minilstm.train import EpochStarted, EpochTrained, Report, SaveDue
+from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 
 CONFIG = Config(hidden_size=8, num_steps=5, batch_size=4, max_epoch=1, max_max_epoch=2)  # 99 windows an epoch
 
@@ -179,3 +180,47 @@ def test_training_through_the_library_imports_neither_matplotlib_nor_anything_el
 def test_every_public_name_is_there_and_documented():
     for name in minilstm.__all__:
         assert name == "PRESETS" or getattr(minilstm, name).__doc__, name
+
+
+def test_steps_taken_by_hand_leave_the_perplexity_of_an_epoch_right(corpus):
+    def first_report(steps_by_hand):
+        state = init_train_state(replace(CONFIG, keep_prob=1.0, learning_rate=1e-9), corpus.vocabulary)
+        inputs = np.zeros((5, 4), int)
+        for _ in range(steps_by_hand):
+            minilstm.train_step(state, inputs, inputs, 0.0)
+        for h, c in state.carried:
+            h[...], c[...] = 0, 0
+        return next(event for event in train(state, corpus) if isinstance(event, Report))
+
+    by_hand, alone = first_report(30), first_report(0)
+    assert by_hand.perplexity == pytest.approx(alone.perplexity, rel=1e-6)
+    assert (by_hand.tokens, by_hand.step) == (alone.tokens, alone.step + 30)
+
+
+def test_an_interrupt_loses_no_loss_of_a_window_that_is_counted(corpus):
+    state = init_train_state(CONFIG, corpus.vocabulary)
+    whole = init_train_state(CONFIG, corpus.vocabulary)
+    list(train(whole, corpus, max_steps=37))
+    events = train(state, corpus, checkpoint_every=37)
+    next(event for event in events if isinstance(event, Report))
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt)
+    assert state.progress.loss > 0
+    list(train(state, corpus, max_steps=37))
+    assert state.progress == whole.progress
+
+
+def test_a_corpus_of_another_vocabulary_is_refused(corpus):
+    state = init_train_state(CONFIG, ["<eos>", "other"])
+    with pytest.raises(UserError, match="another vocabulary"):
+        next(train(state, corpus))
+
+
+def test_training_starts_no_threads_and_overflows_silently(corpus, recwarn):
+    before = threading.enumerate()
+    state = init_train_state(replace(CONFIG, dtype="float16"), corpus.vocabulary)
+    state.loss_scale[0] = 2.0**26
+    list(train(state, corpus, max_steps=12))
+    assert state.loss_scale[0] < 2.0**26
+    assert threading.enumerate() == before
+    assert not recwarn.list

@@ -10,13 +10,14 @@ from kill import assert_same_run
 from minilstm.cli import main
 from minilstm.config import Config
 from minilstm.errors import UserError
+from minilstm.events import Report
 from minilstm.mixed_precision import INITIAL_LOSS_SCALE, init_loss_scale
 from minilstm.model import loss_and_gradients
 from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.directory import read_metrics
 from minilstm.step import init_train_state, train_step
 from minilstm.text.corpus import load_corpus
-from minilstm.train import Report, train
+from minilstm.train import train
 
 CONFIG = Config(
     hidden_size=8, num_layers=2, num_steps=5, batch_size=4, dtype="float16", max_max_epoch=1, max_epoch=1, keep_prob=0.9
@@ -26,10 +27,7 @@ V = 11
 TOO_LARGE = 2.0**26  # a loss scale at which gradients overflow in float16
 
 
-@pytest.fixture(autouse=True)
-def overflows_are_expected():
-    with np.errstate(all="ignore"):
-        yield
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # overflows are dealt with, not warned of
 
 
 def batch(seed=0):

@@ -46,7 +46,8 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
         W_hh_T = W_hh.T.copy()  # (H, 4H), contiguous; once a window
     dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
     dc = np.empty((T, B, H), dtype=inputs.dtype, like=inputs)  # dc[t] is the gradient of c_{t-1}
-    dh_next, dc_next = dstate or 2 * (np.zeros_like(h[0]),)  # the same array twice: they are only read
+    zeros = np.zeros_like(h[0])
+    dh_next, dc_next = (zeros, zeros) if dstate is None else dstate
     for t in reversed(range(T)):
         arrays = doutputs[t], dc_next, gates[t], c[t], tanh_c[t], dz[t], dc[t], B, H
         if fused and t < T - 1:
@@ -62,7 +63,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     grads = {
         "weight_ih": dz.T @ inputs.reshape(T * B, D),
         "weight_hh": dz.T @ h[:-1].reshape(T * B, H),
-        "bias": dz.sum(axis=0),
+        "bias": np.ones(T * B, dtype=dz.dtype, like=dz) @ dz,
     }
     dinputs = (dz @ params["weight_ih"]).reshape(T, B, D)
     return dinputs, (dh_next, dc_next.copy()), grads

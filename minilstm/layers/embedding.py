@@ -92,11 +92,9 @@ def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradien
     grads : dict
         "weight": `SparseGradient` of at least float32, with each used row once. (Ids have no gradient.)
     """
-    ids, rows = np.unique(
-        cache.reshape(-1), return_inverse=True
-    )  # (U,) the words used; (N,) the index among them at each position
-    doutputs = doutputs.reshape(len(rows), -1)  # (N, D)
-    dtype = np.promote_types(doutputs.dtype, np.float32)  # a long sum would lose terms in half precision
-    values = np.zeros((len(ids), doutputs.shape[1]), dtype=dtype, like=doutputs)  # (U, D)
-    np.add.at(values, rows, doutputs.astype(dtype, copy=False))
+    order = np.argsort(cache.reshape(-1), kind="stable")  # (N,) positions, those of one word side by side
+    ids, starts = np.unique(cache.reshape(-1)[order], return_index=True)  # (U,) the words used, and where each begins
+    rows = doutputs.reshape(len(order), doutputs.shape[-1])[order]  # (N, D)
+    dtype = np.promote_types(rows.dtype, np.float32)  # a long sum would lose terms in half precision
+    values = np.add.reduceat(rows.astype(dtype, copy=False), starts, axis=0)  # (U, D), each word's rows summed
     return {"weight": SparseGradient(ids, values)}

@@ -30,10 +30,10 @@ def split_gates(gates: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def lstm_step_forward(
-    x_ih: Array, h_prev: Array, c_prev: Array, W_hh: Array, forget_bias: float = 0.0
+    z_ih: Array, h_prev: Array, c_prev: Array, W_hh: Array, forget_bias: float = 0.0
 ) -> tuple[Array, Array, Cache]:
-    """One time step; x_ih (B, 4H) is W_ih x_t + b, h_prev and c_prev (B, H) are the state before the step."""
-    z = x_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); h as columns: up to twice as fast in BLAS as h as rows
+    """One time step; z_ih (B, 4H) is W_ih x_t + b, h_prev and c_prev (B, H) are the state before the step."""
+    z = z_ih + (W_hh @ h_prev.T).T  # (1) (B, 4H); h as columns: up to twice as fast in BLAS as h as rows
     z_i, z_f, z_g, z_o = split_gates(z)
     i, f, o = sigmoid(z_i), sigmoid(z_f + forget_bias), sigmoid(z_o)  # (2) each (B, H)
     g = np.tanh(z_g)  # (3)
@@ -88,15 +88,15 @@ def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float
     """
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    hs = np.empty((T + 1, B, H), dtype=inputs.dtype, like=inputs)  # hs[t] is h_{t-1}, the state before step t
-    hs[0], c = state
-    x_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (T B, 4H), all steps at once
-    x_ih = x_ih.reshape(T, B, 4 * H)
+    z_ih = inputs.reshape(T * B, D) @ params["weight_ih"].T + params["bias"]  # (1) (T B, 4H), all steps at once
+    z_ih = z_ih.reshape(T, B, 4 * H)
+    hs = np.empty((T + 1, B, H), dtype=z_ih.dtype, like=z_ih)  # hs[t] is h_{t-1}, the state before step t
+    hs[0], c = state[0], state[1].copy()
     caches = []
     for t in range(T):
-        hs[t + 1], c, cache = lstm_step_forward(x_ih[t], hs[t], c, params["weight_hh"], forget_bias)
+        hs[t + 1], c, cache = lstm_step_forward(z_ih[t], hs[t], c, params["weight_hh"], forget_bias)
         caches.append(cache)
-    # copies, so that changes to the outputs cannot reach the cache
+    # copies, so that changes to the results cannot reach the cache
     return hs[1:].copy(), (hs[T].copy(), c.copy()), (inputs, params, hs, caches)
 
 
@@ -123,16 +123,16 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     inputs, params, hs, caches = cache
     T, B, D = inputs.shape
     H = params["weight_hh"].shape[1]
-    dz = np.empty((T, B, 4 * H), dtype=inputs.dtype, like=inputs)
-    dh_next, dc_next = dstate or (np.zeros_like(hs[0]), np.zeros_like(hs[0]))
+    dz = np.empty((T, B, 4 * H), dtype=hs.dtype, like=hs)
+    dh_next, dc_next = (np.zeros_like(hs[0]), np.zeros_like(hs[0])) if dstate is None else dstate
     for t in reversed(range(T)):
         dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1
         dz[t], dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], caches[t])
     dz = dz.reshape(T * B, 4 * H)
-    grads = {
+    grads = {  # (1), summed over all steps
         "weight_ih": dz.T @ inputs.reshape(T * B, D),
         "weight_hh": dz.T @ hs[:-1].reshape(T * B, H),
-        "bias": dz.sum(axis=0),
+        "bias": np.ones(T * B, dtype=dz.dtype, like=dz) @ dz,  # in float16, .sum() would round after each term
     }
-    dinputs = (dz @ params["weight_ih"]).reshape(T, B, D)
+    dinputs = (dz @ params["weight_ih"]).reshape(T, B, D)  # (1)
     return dinputs, (dh_next, dc_next), grads

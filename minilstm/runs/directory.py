@@ -19,10 +19,10 @@ from typing import Any
 
 from minilstm.config import Config
 from minilstm.errors import UserError
+from minilstm.events import Report
 from minilstm.files import StrPath, atomic_write, parse_json, read_text
 from minilstm.runs.lock import locked
 from minilstm.text.corpus import SPLITS, Corpus, fingerprint_of_text
-from minilstm.train import Report
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them

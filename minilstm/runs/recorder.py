@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import append_metrics
 from minilstm.runs.plot import plot_runs
@@ -12,7 +13,7 @@ from minilstm.runs.session import CHECKPOINT
 from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
-from minilstm.train import EpochStarted, EpochTrained, Report, SaveDue, train
+from minilstm.train import train
 from minilstm.types import Kernels
 
 

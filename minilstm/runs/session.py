@@ -111,6 +111,8 @@ def continue_run(
     if not started:
         state = init_train_state(config, corpus.vocabulary, xp)
     require_vocabulary(state, corpus.vocabulary, run, data)
+    if read_vocabulary(run) != corpus.vocabulary:
+        raise UserError(f"{run / 'vocab.txt'} is not what the run wrote; restore the original")
     if description["text"] != fingerprint_of_text(corpus.splits["train"]):
         raise UserError(f"{data} is not the training text that {run} was started on; restore that text")
     if config.max_max_epoch < state.progress.epoch:
