@@ -43,8 +43,13 @@ def lstm_step_forward(
     return h, c, (i, f, g, o, c_prev, tanh_c)
 
 
-def lstm_step_backward(dh: Array, dc_next: Array, W_hh: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """The same step backward; dh is the gradient of h_t, dc_next that of c_t through step t + 1, each (B, H)."""
+def lstm_step_backward(
+    dh: Array, dc_next: Array, W_hh: Array, cache: Cache, out: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """The same step backward; dh is the gradient of h_t, dc_next that of c_t through step t + 1, each (B, H).
+
+    Returns dz, which is `out` if given, dh_prev and dc_prev.
+    """
     i, f, g, o, c_prev, tanh_c = cache
     do = dh * tanh_c  # (5)
     dc = dc_next + dh * o * (1 - tanh_c * tanh_c)  # (5) tanh' = 1 - tanh^2
@@ -52,7 +57,7 @@ def lstm_step_backward(dh: Array, dc_next: Array, W_hh: Array, cache: Cache) -> 
     dc_prev = dc * f  # (4)
     dz_g = dg * (1 - g * g)  # (3)
     dz_i, dz_f, dz_o = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o)  # (2) sigmoid' = sigmoid (1 - sigmoid)
-    dz = np.concatenate((dz_i, dz_f, dz_g, dz_o), axis=1)  # (B, 4H)
+    dz = np.concatenate((dz_i, dz_f, dz_g, dz_o), axis=1, out=out)  # (B, 4H)
     dh_prev = (W_hh.T @ dz.T).T  # (1)
     return dz, dh_prev, dc_prev
 
@@ -127,7 +132,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     dh_next, dc_next = (np.zeros_like(hs[0]), np.zeros_like(hs[0])) if dstate is None else dstate
     for t in reversed(range(T)):
         dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1
-        dz[t], dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], caches[t])
+        _, dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], caches[t], out=dz[t])
     dz = dz.reshape(T * B, 4 * H)
     grads = {  # (1), summed over all steps
         "weight_ih": dz.T @ inputs.reshape(T * B, D),

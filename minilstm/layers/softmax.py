@@ -32,8 +32,8 @@ def softmax_cross_entropy_forward(
     -------
     loss : array ()
         Nats: summed over T, averaged over B; at least float32.
-    cache : tuple
-        For `softmax_cross_entropy_backward`.
+    cache : list
+        For `softmax_cross_entropy_backward`, once.
 
     Raises
     ------
@@ -56,13 +56,23 @@ def softmax_cross_entropy_forward(
     sums = exps @ np.ones(V, dtype=exps.dtype, like=exps)  # (1) (N,) row sums as a product: multithreaded
     w = np.ones_like(sums) if loss_weights is None else loss_weights.reshape(T * B).astype(sums.dtype)
     loss = (w * (np.log(sums) - target_s)).sum() / B  # (2) -log p = log(sum) - s
-    return loss, (logits.shape, logits.dtype, targets, exps, sums, w)
+    return loss, [logits.shape, logits.dtype, targets, exps, sums, w]
 
 
 def softmax_cross_entropy_backward(cache: Cache) -> Array:
-    """Gradient of the logits, (T, B, V), from the cache of `softmax_cross_entropy_forward`."""
+    """Gradient of the logits, (T, B, V), from the cache of `softmax_cross_entropy_forward`.
+
+    Raises
+    ------
+    ValueError
+        If the cache has been used before.
+    """
+    if not cache:
+        raise ValueError("this cache has been used: its memory holds the gradient of the logits")
     shape, dtype, targets, exps, sums, w = cache
+    cache.clear()
     w = w / shape[1]  # (2)
-    ds = exps * (w / sums)[:, None]  # (1) (N, V), p_n w_n / B
+    ds = exps  # the same memory: in place, this pass over the largest array saves 3% of a training step of `small`
+    ds *= (w / sums)[:, None]  # (1) (N, V), p_n w_n / B
     ds[np.arange(len(ds), like=targets), targets.reshape(-1)] -= w  # p_n - 1 at the target
     return ds.reshape(shape).astype(dtype, copy=False)

@@ -114,7 +114,7 @@ def continue_run(
     if read_vocabulary(run) != corpus.vocabulary:
         raise UserError(f"{run / 'vocab.txt'} is not what the run wrote; restore the original")
     if description["text"] != fingerprint_of_text(corpus.splits["train"]):
-        raise UserError(f"{data} is not the training text that {run} was started on; restore that text")
+        raise UserError(f"{data or 'the toy corpus'} is not the training text of {run}; restore that text")
     if config.max_max_epoch < state.progress.epoch:
         raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
