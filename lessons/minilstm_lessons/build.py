@@ -59,7 +59,12 @@ def main(argv=None):
     """``python -m minilstm_lessons.build``."""
     parser = argparse.ArgumentParser(prog="python -m minilstm_lessons.build", description=__doc__.split(":")[0] + ".")
     parser.add_argument("notebooks", nargs="+", type=Path)
-    for path in parser.parse_args(argv).notebooks:
+    paths = parser.parse_args(argv).notebooks
+    for path in paths:
+        if not path.is_file():
+            print(f"{path}: there is no such file", file=sys.stderr)
+            return 2
+    for path in paths:
         print(path, flush=True)
         try:
             build(path)

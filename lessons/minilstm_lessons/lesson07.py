@@ -95,7 +95,7 @@ def learn_to_remember(place, keep_prob, xp, length=20, steps=150, H=16, B=32, fo
     Parameters
     ----------
     place : {"nowhere", "up", "hidden", "cell"}
-        Where dropout is: on the outputs that go up to the softmax layer, or on h or c on their way to the next step.
+        Where dropout is: on the outputs that go up to the linear layer, or on h or c on their way to the next step.
     keep_prob : float
     xp : module
     length : int
