@@ -173,7 +173,7 @@ def test_a_run_whose_checkpoint_has_the_earlier_format_resumes_bit_for_bit(corpu
 def test_a_checkpoint_of_the_oldest_format_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "c.safetensors"
     rewritten(path, lambda tensors, metadata: metadata.update(format="minilstm 1"))
-    with pytest.raises(UserError, match="not written by this version of minilstm; use the version it is from, or train again") as error:
+    with pytest.raises(UserError, match="by this version of minilstm; use that which wrote it, or train") as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
 

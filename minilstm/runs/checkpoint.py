@@ -142,7 +142,7 @@ def load_checkpoint(path: StrPath) -> TrainState:
             f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy"
         ) from None
     if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, EARLIER_FORMAT):
-        raise UserError(f"{path} was not written by this version of minilstm; use the version it is from, or train again")
+        raise UserError(f"{path} was not written by this version of minilstm; use that which wrote it, or train again")
     try:
         return unpack_checkpoint(contents, tensors, metadata)
     except DAMAGE as error:
