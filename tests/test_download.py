@@ -36,7 +36,7 @@ def site(tmp_path):
         tar.addfile(evil, io.BytesIO(b"evil"))
     handler = functools.partial(QuietHandler, directory=root)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/", root
     server.shutdown()
     server.server_close()
