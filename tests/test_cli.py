@@ -264,6 +264,13 @@ def test_resuming_on_another_text_or_for_fewer_epochs_than_are_done_is_refused(c
     assert "is not the training text" in complaint(capsys, resume)
 
 
+def test_resuming_with_a_damaged_vocabulary_is_refused(capsys, run):
+    words = (run / "vocab.txt").read_text()
+    (run / "vocab.txt").write_text(words.replace("a\n", "z\n"))
+    complain = complaint(capsys, ["train", "--resume", "--out", str(run), "--max-max-epoch", "5"])
+    assert "vocab.txt is not what the run wrote" in complain
+
+
 def test_max_steps_that_are_done_already_train_no_more(corpus_dir, tmp_path):
     train = ["train", "--data", str(corpus_dir), "--out", str(tmp_path / "r"), *TINY]
     assert main([*train, "--max-steps", "9"]) == 0
