@@ -3,7 +3,7 @@
 The functions have the names of optim.py. The sparse gradient of the embedding, a single array, is left to CuPy.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def split_sparse(grads: Grads) -> tuple[Params, dict[str, SparseGradient]]:
 
 def sum_of_squares(arrays: Sequence[Array]) -> Array:
     """Sum of the squares of all elements of several arrays, an array ()."""
-    partial = np.empty_like(arrays[0], shape=len(arrays) * BLOCKS)
+    partial = np.empty(len(arrays) * BLOCKS, dtype=arrays[0].dtype, like=arrays[0])
     multi_tensor_apply("sum_of_squares", arrays, arrays, partial)
     return partial.sum()
 
@@ -60,7 +60,7 @@ def as_array(number: float | Array, like: Array) -> Array:
     return np.asarray(number, dtype=like.dtype, like=like)
 
 
-def multi_tensor_apply(name: str, arrays: Sequence[Array], gradients: Iterable[Array], result: Array) -> None:
+def multi_tensor_apply(name: str, arrays: Sequence[Array], gradients: Sequence[Array], result: Array) -> None:
     """Launch one kernel for all arrays; `result` is an array that it reads or writes."""
     count = len(arrays)
     tensors = np.zeros(1, dtype=[("x", np.uint64, count), ("dx", np.uint64, count), ("size", np.int64, count)])

@@ -1,7 +1,9 @@
 """Embedding: a word's id selects a row of a matrix.
 
-x_n = W[w_n]                                        W (V, D)
-dW[v] = sum of dx_n over all n with w_n = v         zero except in the rows that were looked up
+    x_n = W[w_n]                                        W (V, D)
+    dW[v] = sum of dx_n over all n with w_n = v
+
+The gradient is zero except in the rows that were looked up, so only these are computed, kept and updated.
 """
 
 from typing import Any, NamedTuple
@@ -56,7 +58,7 @@ def embedding_forward(ids: Array, weight: Array) -> tuple[Array, Cache]:
     Returns
     -------
     outputs : array (T, B, D)
-    cache : tuple
+    cache : int array (T, B)
 
     Raises
     ------
@@ -84,8 +86,8 @@ def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradien
     Parameters
     ----------
     doutputs : array (T, B, D)
-    cache : tuple
-        From `embedding_forward`.
+    cache : int array (T, B)
+        From `embedding_forward`: the ids.
 
     Returns
     -------

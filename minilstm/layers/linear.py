@@ -1,7 +1,9 @@
 """The linear layer: from hidden units to logits over the vocabulary.
 
-s_n = W h_n + b                                W (V, H)   b (V,)
-dW = sum_n ds_n h_n^T      db = sum_n ds_n      dh_n = W^T ds_n
+    s_n = W h_n + b                                W (V, H)   b (V,)
+    dW = sum_n ds_n h_n^T      db = sum_n ds_n      dh_n = W^T ds_n
+
+n runs over the T B words of a window, whose hidden units are the rows of one matrix.
 """
 
 import numpy as np
