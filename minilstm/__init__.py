@@ -12,6 +12,7 @@ Read in this order:
 That's it. The rest reads text, runs the loops, saves, plots, or makes the same computation faster on a GPU.
 """
 
+from minilstm.blocks import use_threads
 from minilstm.config import PRESETS, Config
 from minilstm.device import select_device
 from minilstm.errors import UserError
@@ -49,5 +50,6 @@ __all__ = [
     "select_device",
     "train",
     "train_step",
+    "use_threads",
     "zero_state",
 ]

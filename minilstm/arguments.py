@@ -140,8 +140,11 @@ def add_data_flag(parser: Parser, default: str) -> None:
 
 
 def add_device_flags(parser: Parser) -> None:
-    """Add --device and --kernels: where the arrays live, and which functions compute on them."""
+    """Add --device, --threads and --kernels: where the arrays live, and what computes on them."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads on a CPU; results are the same (available processors)"
+    )
     parser.add_argument(
         "--kernels",
         choices=("plain", "fused"),

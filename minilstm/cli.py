@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minilstm.arguments import parse, with_flags
+from minilstm.blocks import use_threads
 from minilstm.config import Config
 from minilstm.device import keep_freed_memory, select_device
 from minilstm.errors import UserError, escape_control_chars, one_line
@@ -31,9 +32,15 @@ def config_overrides(args: Namespace) -> dict[str, Any]:
 
 
 def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
-    """The array module and kernels selected by --device and --kernels, and a line that describes the device."""
+    """The array module and kernels selected by --device and --kernels, and a line that describes the device.
+
+    It also sets the number of threads.
+    """
     keep_freed_memory()
     xp, note = select_device(args.device)
+    threads = use_threads(args.threads)
+    if xp is np:
+        note += f"; {threads} thread{'s'[: threads > 1]}"
     return xp, select_kernels(args.kernels, xp), note
 
 

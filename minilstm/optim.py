@@ -8,6 +8,7 @@ and gradients; a gradient may be overwritten when it is applied.
 
 import numpy as np
 
+from minilstm.blocks import by_rows
 from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
 from minilstm.types import Array, Grads, Params
@@ -19,8 +20,7 @@ def squared_norm(grad: Array | SparseGradient) -> Array:
     values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if isinstance(grad, SparseGradient):
         return (values * values / grad.counts).sum()
-    values = values.reshape(-1)
-    return values @ values
+    return sum(by_rows(lambda g: g @ g, values.reshape(-1)))
 
 
 def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:
@@ -49,18 +49,22 @@ def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Arra
     factor = max_grad_norm / np.maximum(norm, max_grad_norm)
     for grad in grads.values():
         values = grad.values if isinstance(grad, SparseGradient) else grad
-        values *= factor.astype(values.dtype)
+        by_rows(lambda g: np.multiply(g, factor.astype(g.dtype), out=g), values)
     return grads, norm
 
 
 def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
     """W <- W - learning_rate * dW, in place; for an embedding only in the rows that were used."""
+
+    def descend(W: Array, dW: Array) -> None:
+        dW *= learning_rate
+        W -= dW
+
     for name, grad in grads.items():
         if isinstance(grad, SparseGradient):
             params[name][grad.ids] -= learning_rate * grad.values
         else:
-            grad *= learning_rate
-            params[name] -= grad
+            by_rows(descend, params[name], grad)
 
 
 def adam(
@@ -84,15 +88,18 @@ def adam(
     step : int
         1 for the first step.
     """
+
+    def update(W: Array, dW: Array, m: Array, v: Array) -> None:
+        m += (1 - beta1) * (dW - m)
+        v += (1 - beta2) * (dW * dW - v)
+        m_hat = m / (1 - beta1**step)
+        v_hat = v / (1 - beta2**step)
+        W -= (learning_rate * m_hat / (v_hat**0.5 + epsilon)).astype(W.dtype)
+
     for name, grad in grads.items():
         m, v = moments[name]
         grad = grad.to_dense(len(m)) if isinstance(grad, SparseGradient) else grad
-        grad = grad.astype(m.dtype, copy=False)
-        m += (1 - beta1) * (grad - m)
-        v += (1 - beta2) * (grad * grad - v)
-        m_hat = m / (1 - beta1**step)
-        v_hat = v / (1 - beta2**step)
-        params[name] -= (learning_rate * m_hat / (v_hat**0.5 + epsilon)).astype(params[name].dtype)
+        by_rows(update, params[name], grad.astype(m.dtype, copy=False), m, v)
 
 
 def zero_moments(params: Params) -> dict[str, tuple[Array, Array]]:

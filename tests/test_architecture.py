@@ -18,7 +18,7 @@ MAX_LINES = 250
 # From the bottom up. A module may import from its own level and from the levels below, never from above.
 # "minilstm" is the package's own __init__.py, the public names.
 FLOORS = (
-    ("types", "errors", "files", "config", "device", "events"),
+    ("types", "errors", "files", "config", "device", "events", "processors", "blocks"),
     ("layers",),
     ("optim",),
     ("plain",),
@@ -37,9 +37,9 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # Stricter than their level: all that these may import besides the standard library.
 ONLY = {
-    "layers": {"numpy", "types", "layers"},  # the mathematics is independent of the device
+    "layers": {"numpy", "types", "blocks", "layers"},  # the mathematics is independent of the device
     "text": {"numpy", "pooch", "types", "errors", "files", "config", "text"},  # text does not depend on models
-    "optim": {"numpy", "types", "config", "layers"},
+    "optim": {"numpy", "types", "config", "blocks", "layers"},
 }
 
 # Packages that only these modules may import.
@@ -48,6 +48,7 @@ HOME = {
     "cupy_backends": {"device", "gpu"},
     "matplotlib": {"runs"},
     "safetensors": {"runs"},
+    "threadpoolctl": {"blocks", "runs"},
     "pooch": {"text"},
 }
 

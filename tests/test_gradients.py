@@ -97,7 +97,7 @@ def source_of(name):
 
 
 def terms_of(name):
-    """The terms in a backward function: whole results, the parts of sums, values added to an array.
+    """The terms in a backward function: whole results, products, the parts of sums, values added to an array.
 
     Returns
     -------
@@ -122,11 +122,13 @@ def terms_of(name):
         elif isinstance(node, ast.Call):
             if ast.unparse(node.func) == "np.add.reduceat":
                 take(node.args[0])
+            elif ast.unparse(node.func) in ("matmul", "deferred_matmul"):
+                take(node)
             elif isinstance(node.func, ast.Attribute):
                 if node.func.attr == "sum":
                     take(node)
                 else:
-                    visit(node.func.value)  # (a @ b).reshape(...), whose argument is a shape
+                    visit(node.func.value)  # matmul(a, b).reshape(...), whose argument is a shape
         elif not isinstance(node, ast.Subscript):
             for child in ast.iter_child_nodes(node):
                 visit(child)

@@ -45,6 +45,7 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
     assert main([*tiny, "--out", str(tmp_path / "run")]) == 0
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.json",
+        "machine.json",
         "vocab.txt",
         "metrics.csv",
         "curve.png",
@@ -52,7 +53,10 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
         "lock",
     }
     out = capsys.readouterr().out
-    for line in ("Device: cpu (NumPy)\nCorpus: ", "2,000 training tokens, 11 words\nModel: toy, 731 parameters, into "):
+    for line in (
+        "Device: cpu (NumPy); 1 thread\nCorpus: ",
+        "2,000 training tokens, 11 words\nModel: toy, 731 parameters, into ",
+    ):
         assert line in out
     for line in ("Epoch: 1 Learning rate: 1.000", "Epoch: 2 Learning rate: 0.500", "Epoch: 3 Train Perplexity: "):
         assert line in out

@@ -10,8 +10,11 @@ computes random bits from a key and a counter. The key is (seed, step): every tr
 resumed run and a GPU (gpu/dropout.py) reproduce bit for bit.
 """
 
+import math
+
 import numpy as np
 
+from minilstm.blocks import by_rows
 from minilstm.types import Array
 
 
@@ -22,16 +25,24 @@ def keep_threshold(keep_prob: float) -> int:
 
 def dropout_mask(rng: np.random.Generator, shape: int | tuple[int, ...], keep_prob: float, dtype: str) -> Array:
     """Draw a mask: an array of `shape` with the values 0 and 1 / keep_prob."""
-    threshold = keep_threshold(keep_prob)
-    mask = (rng.integers(65536, size=shape, dtype=np.uint16) < threshold).astype(dtype)
+    threshold, size = keep_threshold(keep_prob), int(np.prod(shape))
+    units = rng.bit_generator.random_raw(-(-size // 4)).view(np.uint16)[:size]  # four from each number of 64 bits
+    mask = (units < threshold).astype(dtype).reshape(shape)
     mask *= 65536 / threshold
     return mask
 
 
 def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float, dtype: str, like: Array) -> Array:
     """Draw all masks of a training step: an array of `shape`, on the device of the array `like`."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, step]))
-    return np.asarray(dropout_mask(rng, shape, keep_prob, dtype), like=like)
+    size = math.prod(shape)
+    masks = np.empty((-(-size // 16), 16), dtype=dtype)  # each count of the generator gives 16 units
+
+    def draw(masks: Array, counts: Array) -> None:
+        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=counts[0]))
+        masks[:] = dropout_mask(rng, masks.shape, keep_prob, dtype)
+
+    by_rows(draw, masks, np.arange(len(masks)))
+    return np.asarray(masks.reshape(-1)[:size].reshape(shape), like=like)
 
 
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:

@@ -8,6 +8,7 @@ n runs over the T B words of a window, whose hidden units are the rows of one ma
 
 import numpy as np
 
+from minilstm.blocks import by_rows, deferred_matmul, matmul
 from minilstm.types import Array, Cache, Grads, Params
 
 
@@ -21,8 +22,8 @@ def linear_forward(inputs: Array, params: Params) -> tuple[Array, Cache]:
     (5, 4, 3)
     """
     rows = inputs.reshape(-1, inputs.shape[-1])  # (N, H): one large matrix product instead of many small ones
-    outputs = rows @ params["weight"].T  # (N, V)
-    outputs += params["bias"]
+    outputs = matmul(rows, params["weight"].T)  # (N, V)
+    by_rows(lambda s: np.add(s, params["bias"], out=s), outputs)
     return outputs.reshape(*inputs.shape[:-1], -1), (rows, params)
 
 
@@ -30,7 +31,7 @@ def linear_backward(doutputs: Array, cache: Cache) -> tuple[Array, Grads]:
     """Gradient of the outputs (..., V) -> gradient of the inputs (..., H), and grads: "weight" (V, H), "bias" (V,)."""
     rows, params = cache
     drows = doutputs.reshape(len(rows), -1)  # (N, V)
+    dinputs = matmul(drows, params["weight"])
     ones = np.ones(len(drows), dtype=drows.dtype, like=drows)
-    grads = {"weight": drows.T @ rows, "bias": ones @ drows}  # the sum as a product: multithreaded
-    dinputs = drows @ params["weight"]
+    grads = {"weight": deferred_matmul(drows.T, rows), "bias": ones @ drows}  # a product: faster than .sum()
     return dinputs.reshape(*doutputs.shape[:-1], -1), grads

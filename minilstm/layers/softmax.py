@@ -12,6 +12,7 @@ Half-precision logits are converted to float32, and their gradient back to half 
 
 import numpy as np
 
+from minilstm.blocks import by_rows
 from minilstm.layers.embedding import check_ids
 from minilstm.types import Array, Cache
 
@@ -50,10 +51,16 @@ def softmax_cross_entropy_forward(
     check_ids(targets, V)
     s = logits.reshape(T * B, V)
     s = s.astype(np.promote_types(s.dtype, np.float32), copy=False)
-    s = s - s.max(axis=1, keepdims=True)  # same probabilities, and exp cannot overflow
-    target_s = np.take_along_axis(s, targets.reshape(T * B, 1), axis=1)[:, 0]  # (N,)
-    exps = np.exp(s, out=s)  # (N, V), p_n times sums_n
-    sums = exps @ np.ones(V, dtype=exps.dtype, like=exps)  # (1) (N,) row sums as a product: multithreaded
+    exps = np.empty_like(s)  # (N, V), p_n times sums_n
+    sums, target_s = np.empty_like(s[:, 0]), np.empty_like(s[:, 0])  # (N,)
+
+    def exponentials(s: Array, targets: Array, exps: Array, sums: Array, target_s: Array) -> None:
+        np.subtract(s, s.max(axis=1, keepdims=True), out=exps)  # same probabilities, and exp cannot overflow
+        target_s[:] = np.take_along_axis(exps, targets[:, None], axis=1)[:, 0]
+        np.exp(exps, out=exps)
+        np.sum(exps, axis=1, out=sums)  # (1)
+
+    by_rows(exponentials, s, targets.reshape(T * B), exps, sums, target_s)
     w = np.ones_like(sums) if loss_weights is None else loss_weights.reshape(T * B).astype(sums.dtype)
     loss = (w * (np.log(sums) - target_s)).sum() / B  # (2) -log p = log(sum) - s
     return loss, [logits.shape, logits.dtype, targets, exps, sums, w]
@@ -73,6 +80,7 @@ def softmax_cross_entropy_backward(cache: Cache) -> Array:
     cache.clear()
     w = w / shape[1]  # (2)
     ds = exps  # the same memory: in place, this pass over the largest array saves 3% of a training step of `small`
-    ds *= (w / sums)[:, None]  # (1) (N, V), p_n w_n / B
+    scale = w[:, None] / sums[:, None]  # (N, 1)
+    by_rows(lambda ds, scale: np.multiply(ds, scale, out=ds), ds, scale)  # (1) (N, V), p_n w_n / B
     ds[np.arange(len(ds), like=targets), targets.reshape(-1)] -= w  # p_n - 1 at the target
     return ds.reshape(shape).astype(dtype, copy=False)

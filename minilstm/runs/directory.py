@@ -1,10 +1,11 @@
-"""A run's directory: config.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
+"""A run's directory: config.json, machine.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
 metrics.csv has one row per report: train, ten times per epoch and at its end; valid, after each epoch; test, at the
 end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
 previous row. `tokens` is the number of predicted words behind the perplexity.
 
-The file `lock` is empty: see lock.py.
+machine.json describes the machine that started or last resumed the run; nothing reads it. The file `lock` is empty:
+see lock.py.
 """
 
 import json
@@ -28,7 +29,7 @@ COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_se
 LATER_COLUMNS = ("tokens",)  # older files lack them
 DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config
 # in order of removal, so that after a kill the run can be resumed or started again
-FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt"
+FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt", "machine.json"
 
 
 @contextmanager

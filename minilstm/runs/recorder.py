@@ -1,11 +1,19 @@
 """Training with a record: prints, saves and plots the events of `train`."""
 
+import json
+import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
+from minilstm import blocks
+from minilstm.device import array_module
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
+from minilstm.files import atomic_write
+from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import append_metrics
 from minilstm.runs.plot import plot_runs
@@ -48,6 +56,7 @@ def train_and_record(
     """
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
+    atomic_write(run / "machine.json", json.dumps(describe_machine(state), indent=2) + "\n")
     with stop_signals() as stop_requested, np.errstate(all="ignore"):
         for event in train(
             state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()
@@ -71,6 +80,23 @@ def train_and_record(
                     if event.epoch_ended:
                         plot_runs([run], run / "curve.png")
     return test_perplexity
+
+
+def describe_machine(state: TrainState) -> dict[str, Any]:
+    """What computes: it affects speed and, except for the threads, rounding; a run may be resumed with another."""
+    xp = array_module(state.params["decoder.bias"])
+    return {
+        "arrays": f"{xp.__name__} {xp.__version__}",
+        "blas": [
+            f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".rstrip()
+            for library in threadpool_info()
+            if library["user_api"] == "blas"
+        ],
+        "threads": blocks.num_threads,
+        "processors": available_processors(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+    }
 
 
 def line_of(report: Report, on_terminal: bool) -> str:

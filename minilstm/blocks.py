@@ -1,0 +1,197 @@
+"""Large products and passes in blocks, which the threads of the process share.
+
+A block is a part of a matrix product, or some rows of an array. How an array is cut depends on its shape, never on the
+number of threads, and one thread computes a block: the result is the same, bit for bit, for any number of threads.
+
+Each thread takes the next block when it has finished one. The calling thread takes blocks too and waits only for those
+that another thread has begun, so it makes progress even where other processes keep the processors busy. (The threads of
+a BLAS wait for one another in a loop, which then can take a hundred times longer; and their number affects rounding.)
+
+Only NumPy arrays are cut: on a GPU every operation runs on the whole device.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from minilstm.processors import available_processors
+from minilstm.types import Array
+
+MAX_BLOCKS = 16
+MIN_SIZE = 2**17  # elements in a block of rows: less is not worth waking a thread
+MIN_PRODUCT = 2**23  # multiplications in a block of a product: likewise
+MIN_SLICE = 200  # rows or columns in a block of a product: the BLAS is slow on thin matrices
+
+Finish = Callable[[], Any]
+
+helpers: ThreadPoolExecutor | None = None  # the threads besides the calling one
+num_threads = 1
+pending: ContextVar[list[Finish] | None] = ContextVar("pending", default=None)  # deferred products
+
+
+def use_threads(count: int | None = None) -> int:
+    """Compute blocks on `count` threads, each with a single-threaded BLAS.
+
+    This holds for the whole process, so only programs call it: the command line does, importing the library does not.
+    Without a call the calling thread computes every block, with the threads of the BLAS.
+
+    Parameters
+    ----------
+    count : int, optional
+        By default the number of available processors, or fewer if the environment limits the threads of the BLAS
+        (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS).
+
+    Returns
+    -------
+    int
+        `count`.
+    """
+    global helpers, num_threads
+    limit = blas_threads()
+    threadpool_limits(1, user_api="blas")
+    if helpers:
+        helpers.shutdown()
+    num_threads = count or min(available_processors(), limit)
+    helpers = ThreadPoolExecutor(num_threads - 1, "minilstm") if num_threads > 1 else None
+    return num_threads
+
+
+@cache
+def blas_threads() -> int:
+    """Number of threads of the BLAS when first asked; no limit for a BLAS that threadpoolctl does not know."""
+    return max((blas["num_threads"] for blas in threadpool_info() if blas["user_api"] == "blas"), default=2**20)
+
+
+def start_blocks(function: Callable[..., object], blocks: Sequence[tuple[Any, ...]]) -> Finish:
+    """Have the helpers call ``function(*block)`` for every block.
+
+    Returns
+    -------
+    finish : function
+        Computes the blocks that are left and returns the results in the order of the blocks, or raises an error of
+        `function`.
+    """
+    todo = deque(enumerate(blocks))
+    results: list[Any] = [None] * len(blocks)
+
+    def work() -> None:
+        while todo:
+            try:
+                k, block = todo.popleft()
+            except IndexError:  # another thread was faster
+                return
+            results[k] = function(*block)
+
+    def finish() -> list[Any]:
+        try:
+            work()
+        finally:
+            todo.clear()
+            started = [future for future in futures if not future.cancel()]
+            wait(started)
+        for future in started:
+            future.result()  # raises the error of a helper
+        return results
+
+    futures = []
+    if helpers:
+        workers = min(num_threads - 1, len(blocks))
+        futures = [helpers.submit(copy_context().run, work) for _ in range(workers)]  # with NumPy's error state
+    return finish
+
+
+def cut(length: int, count: int) -> list[slice]:
+    """Cut a range into `count` slices, at multiples of 16.
+
+    Examples
+    --------
+    >>> cut(100, 3)
+    [slice(0, 32, None), slice(32, 64, None), slice(64, 100, None)]
+    """
+    edges = [0, *(length * k // count // 16 * 16 for k in range(1, count)), length]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+def by_rows(function: Callable[..., Any], *arrays: Array) -> list[Any]:
+    """Call `function` with the same rows of all arrays, block by block; returns its results in the order of the rows.
+
+    Examples
+    --------
+    >>> x, y = np.ones((1000, 300)), np.empty((1000, 300))
+    >>> sum(by_rows(lambda x, y: np.add(x, x, out=y).sum(), x, y))
+    np.float64(600000.0)
+    """
+    rows, size = len(arrays[0]), arrays[0].size
+    count = min(MAX_BLOCKS, size // MIN_SIZE, rows // 16)
+    if count < 2 or not isinstance(arrays[0], np.ndarray):
+        return [function(*arrays)]
+    return start_blocks(function, [tuple(x[n] for x in arrays) for n in cut(rows, count)])()
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """The product a @ b of two matrices, (N, K) and (K, M) -> (N, M).
+
+    Examples
+    --------
+    >>> matmul(np.ones((2, 3)), np.ones((3, 4))).shape
+    (2, 4)
+    """
+    if a.size * b.shape[1] < 2 * MIN_PRODUCT or not isinstance(a, np.ndarray):
+        return a @ b
+    product, finish = start_matmul(a, b)
+    finish()
+    return product
+
+
+def start_matmul(a: Array, b: Array) -> tuple[Array, Finish]:
+    """A product, cut along the longest of its three dimensions, and the function that finishes it."""
+    (N, K), M = a.shape, b.shape[1]
+    longest = max(N, K, M)
+    slices = cut(longest, max(1, min(MAX_BLOCKS, longest // MIN_SLICE, N * K * M // MIN_PRODUCT)))
+    product = np.empty((N, M), np.result_type(a, b))
+    if longest == N:
+        return product, start_blocks(np.matmul, [(a[n], b, product[n]) for n in slices])
+    if longest == M:
+        return product, start_blocks(np.matmul, [(a, b[:, m], product[:, m]) for m in slices])
+    terms = np.empty((len(slices), N, M), product.dtype)
+    finish = start_blocks(np.matmul, [(a[:, k], b[k], term) for k, term in zip(slices, terms, strict=True)])
+
+    def finish_sum() -> None:
+        finish()
+        np.sum(terms, axis=0, out=product)
+
+    return product, finish_sum
+
+
+def deferred_matmul(a: Array, b: Array) -> Array:
+    """Like `matmul`, for a product that is not needed before the end of the context `deferred_products`.
+
+    Other threads compute it there while the caller goes on; without such a context it is computed at once.
+    """
+    products = pending.get()
+    if products is None or helpers is None or a.size * b.shape[1] < MIN_PRODUCT or not isinstance(a, np.ndarray):
+        return matmul(a, b)
+    product, finish = start_matmul(a, b)
+    products.append(finish)
+    return product
+
+
+@contextmanager
+def deferred_products() -> Iterator[None]:
+    """At the end of this context the products by `deferred_matmul` are complete; do not change their factors before."""
+    products: list[Finish] = []
+    token = pending.set(products)
+    try:
+        yield
+    finally:
+        pending.reset(token)
+        for finish in products:
+            finish()
