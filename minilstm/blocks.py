@@ -7,7 +7,7 @@ Each thread takes the next block when it has finished one. The calling thread ta
 that another thread has begun, so it makes progress even where other processes keep the processors busy. (The threads of
 a BLAS wait for one another in a loop, which then can take a hundred times longer; and their number affects rounding.)
 
-Only NumPy arrays are cut: on a GPU every operation runs on the whole device.
+Only NumPy arrays are cut, no subclass of theirs and no CuPy array: on a GPU every operation runs on the whole device.
 """
 
 from collections import deque
@@ -131,7 +131,7 @@ def by_rows(function: Callable[..., Any], *arrays: Array) -> list[Any]:
     """
     rows, size = len(arrays[0]), arrays[0].size
     count = min(MAX_BLOCKS, size // MIN_SIZE, rows // 16)
-    if count < 2 or not isinstance(arrays[0], np.ndarray):
+    if count < 2 or type(arrays[0]) is not np.ndarray:
         return [function(*arrays)]
     return start_blocks(function, [tuple(x[n] for x in arrays) for n in cut(rows, count)])()
 
@@ -144,7 +144,7 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
-    if a.size * b.shape[1] < 2 * MIN_PRODUCT or not isinstance(a, np.ndarray):
+    if a.size * b.shape[1] < 2 * MIN_PRODUCT or type(a) is not np.ndarray:
         return a @ b
     product, finish = start_matmul(a, b)
     finish()
@@ -177,7 +177,7 @@ def deferred_matmul(a: Array, b: Array) -> Array:
     Other threads compute it there while the caller goes on; without such a context it is computed at once.
     """
     products = pending.get()
-    if products is None or helpers is None or a.size * b.shape[1] < MIN_PRODUCT or not isinstance(a, np.ndarray):
+    if products is None or helpers is None or a.size * b.shape[1] < MIN_PRODUCT or type(a) is not np.ndarray:
         return matmul(a, b)
     product, finish = start_matmul(a, b)
     products.append(finish)

@@ -20,7 +20,8 @@ def squared_norm(grad: Array | SparseGradient) -> Array:
     values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if isinstance(grad, SparseGradient):
         return (values * values / grad.counts).sum()
-    return sum(by_rows(lambda g: g @ g, values.reshape(-1)))
+    first, *rest = by_rows(lambda g: g @ g, values.reshape(-1))
+    return sum(rest, first)
 
 
 def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:

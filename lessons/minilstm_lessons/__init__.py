@@ -1,10 +1,12 @@
 """What the lessons need beside minilstm itself: the judge of the exercises, a plain RNN, one style for pictures.
 
-``check(function)`` judges an exercise by the function's name.
+``check(function)`` judges an exercise by the function's name. Importing this package limits NumPy to one thread: the
+lessons' arrays are small, and a class shares a machine.
 """
 
 from difflib import get_close_matches
 
+from minilstm.blocks import use_threads
 from minilstm_lessons import (
     lesson01,
     lesson02,
@@ -18,6 +20,8 @@ from minilstm_lessons import (
     lesson10,
 )
 from minilstm_lessons.judge import Verdict, judge
+
+use_threads(1)
 
 LESSONS = lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
 EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
