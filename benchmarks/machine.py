@@ -11,7 +11,14 @@ from statistics import median
 
 import numpy as np
 
+from minilstm.blocks import blas_threads
 from minilstm.device import select_device, use_precision
+from minilstm.processors import available_processors
+
+
+def default_threads():
+    """Number of threads of the command line without --threads, and of both sides of a comparison."""
+    return min(available_processors(), blas_threads())
 
 
 def describe(device):
@@ -24,7 +31,7 @@ def describe(device):
     description = {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": os.environ.get("OPENBLAS_NUM_THREADS", "default"),
+        "threads": default_threads(),
         "python": platform.python_version(),
         "numpy": f"{np.__version__}, {blas['name']} {blas['version']}",
         "device": select_device(device)[1],

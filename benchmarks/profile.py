@@ -4,7 +4,7 @@
     python -m benchmarks.profile --device cuda
 
 Writes profile-<device>.json and profile-<device>.png. The step runs with instrumented functions; "other" is the rest of
-the step.
+the step. On several threads it includes the gradients of the weights, which are finished after the backward pass.
 """
 
 import argparse
@@ -35,14 +35,15 @@ COLOURS = "#56B4E9", "#0072B2", "#003F6B", "#E69F00", "#D55E00", "#F0E442", "#00
 
 
 def timed(function, part, seconds, wait):
-    """Wrap a function to add its running time to seconds[part]."""
+    """Wrap a function to add its running time to seconds[part]; `part` can be a function of its arguments."""
 
     def call(*args, **kwargs):
         wait()
         start = time.perf_counter()
         result = function(*args, **kwargs)
         wait()
-        seconds[part] += time.perf_counter() - start
+        taken = time.perf_counter() - start
+        seconds[part(*args) if callable(part) else part] += taken
         return result
 
     return call

@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.machine import peak_memory_mb
+from benchmarks.machine import default_threads, peak_memory_mb
+from minilstm.blocks import use_threads
 from minilstm.device import keep_freed_memory, select_device, use_precision
 from minilstm.model import loss_forward, select_kernels, zero_state
 from minilstm.step import init_train_state, train_step
@@ -34,12 +35,13 @@ def random_ids(shape):
     return ids.astype(np.int64)
 
 
-def minilstm_step(config, task, device, graph=True, kernels=None):
+def minilstm_step(config, task, device, graph=True, kernels=None, threads=None):
     """A function that does one step and returns its loss, on the device; on a GPU with or without a CUDA graph.
 
-    `kernels` defaults to that of the command line; another set can be given without a graph.
+    `kernels` and `threads` default to those of the command line; other kernels can be given without a graph.
     """
     keep_freed_memory()
+    use_threads(threads)
     xp, _ = select_device(device)
     kernels = kernels or select_kernels(None, xp)
     use_precision(xp, config.precision)
@@ -62,10 +64,11 @@ def minilstm_step(config, task, device, graph=True, kernels=None):
     return step
 
 
-def pytorch_step(config, task, device, graph=False):
+def pytorch_step(config, task, device, graph=False, threads=None):
     """The same step with PyTorch's Embedding, LSTM, Linear, cross_entropy, clip_grad_norm_ and SGD."""
     import torch
 
+    torch.set_num_threads(threads or default_threads())
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     device = torch.device(device)
     dtype = getattr(torch, config.dtype)
@@ -138,9 +141,11 @@ def sides(task, device):
     return list(SIDES) if device == "cuda" and task == "train" else ["minilstm", "pytorch"]
 
 
-def serve(connection, side, config, task, device):
+def serve(connection, side, config, task, device, threads=None, vocab_size=VOCAB_SIZE):
     """The worker process: receives a number of turns, sends seconds per step of each; at the end peak memory in MB."""
-    step, steps = SIDES[side](config, task, device), STEPS_OF_A_TURN[device]
+    global VOCAB_SIZE
+    VOCAB_SIZE = vocab_size
+    step, steps = SIDES[side](config, task, device, threads=threads), STEPS_OF_A_TURN[device]
     while count := connection.recv():
         seconds = []
         for _ in range(count):
