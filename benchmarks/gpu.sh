@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All GPU measurements of this project, in calls of under ten minutes each: repeat the call until it prints "all done".
+# All GPU measurements of this project, and those of threads, in calls of under ten minutes each: repeat the call until it
+# prints "all done".
 #
 #     benchmarks/gpu.sh RESULTS [PTB] [SECONDS]
 #
@@ -71,6 +72,7 @@ stage recurrence 40 python3 -m benchmarks.recurrence --out "$results"
 [ -n "$ptb" ] && training large
 [ -n "$ptb" ] && training medium
 stage speed-evaluate 150 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" --rounds 3 --out "$work"
+stage threads 300 python3 -m benchmarks.threads --out "$results"
 stage tests 300 python3 -m pytest -q -p no:cacheprovider "${without[@]}"
 if [ $failed = 1 ]; then echo "something FAILED: see above"; exit 1; fi
 if [ $unfinished = 1 ]; then echo "not done yet: call again"; else echo "all done"; fi
