@@ -10,17 +10,17 @@ a BLAS wait for one another in a loop, which then can take a hundred times longe
 Only NumPy arrays are cut, no subclass of theirs and no CuPy array: on a GPU every operation runs on the whole device.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from minilstm.processors import available_processors
 from minilstm.types import Array
@@ -34,7 +34,7 @@ Finish = Callable[[], Any]
 
 helpers: ThreadPoolExecutor | None = None  # the threads besides the calling one
 num_threads = 1
-pending: ContextVar[list[Finish] | None] = ContextVar("pending", default=None)  # deferred products
+pending: ContextVar[ExitStack | None] = ContextVar("pending", default=None)  # deferred products
 
 
 def use_threads(count: int | None = None) -> int:
@@ -55,6 +55,8 @@ def use_threads(count: int | None = None) -> int:
         `count`.
     """
     global helpers, num_threads
+    from threadpoolctl import threadpool_limits  # not above: its import sets an environment variable
+
     limit = blas_threads()
     threadpool_limits(1, user_api="blas")
     if helpers:
@@ -67,6 +69,8 @@ def use_threads(count: int | None = None) -> int:
 @cache
 def blas_threads() -> int:
     """Number of threads of the BLAS when first asked; no limit for a BLAS that threadpoolctl does not know."""
+    from threadpoolctl import threadpool_info
+
     return max((blas["num_threads"] for blas in threadpool_info() if blas["user_api"] == "blas"), default=2**20)
 
 
@@ -144,18 +148,23 @@ def matmul(a: Array, b: Array) -> Array:
     >>> matmul(np.ones((2, 3)), np.ones((3, 4))).shape
     (2, 4)
     """
-    if a.size * b.shape[1] < 2 * MIN_PRODUCT or type(a) is not np.ndarray:
+    if multiplications(a, b) < 2 * MIN_PRODUCT or type(a) is not np.ndarray:
         return a @ b
     product, finish = start_matmul(a, b)
     finish()
     return product
 
 
+def multiplications(a: Array, b: Array) -> int:
+    """The multiplications of a product, each dimension counted as at least 16: a thin product waits for memory."""
+    return math.prod(max(length, 16) for length in (*a.shape, b.shape[1]))
+
+
 def start_matmul(a: Array, b: Array) -> tuple[Array, Finish]:
     """A product, cut along the longest of its three dimensions, and the function that finishes it."""
     (N, K), M = a.shape, b.shape[1]
     longest = max(N, K, M)
-    slices = cut(longest, max(1, min(MAX_BLOCKS, longest // MIN_SLICE, N * K * M // MIN_PRODUCT)))
+    slices = cut(longest, max(1, min(MAX_BLOCKS, longest // MIN_SLICE, multiplications(a, b) // MIN_PRODUCT)))
     product = np.empty((N, M), np.result_type(a, b))
     if longest == N:
         return product, start_blocks(np.matmul, [(a[n], b, product[n]) for n in slices])
@@ -177,21 +186,19 @@ def deferred_matmul(a: Array, b: Array) -> Array:
     Other threads compute it there while the caller goes on; without such a context it is computed at once.
     """
     products = pending.get()
-    if products is None or helpers is None or a.size * b.shape[1] < MIN_PRODUCT or type(a) is not np.ndarray:
+    if products is None or helpers is None or multiplications(a, b) < MIN_PRODUCT or type(a) is not np.ndarray:
         return matmul(a, b)
     product, finish = start_matmul(a, b)
-    products.append(finish)
+    products.callback(finish)
     return product
 
 
 @contextmanager
 def deferred_products() -> Iterator[None]:
     """At the end of this context the products by `deferred_matmul` are complete; do not change their factors before."""
-    products: list[Finish] = []
-    token = pending.set(products)
-    try:
-        yield
-    finally:
-        pending.reset(token)
-        for finish in products:
-            finish()
+    with ExitStack() as products:
+        token = pending.set(products)
+        try:
+            yield
+        finally:
+            pending.reset(token)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from minilstm import blocks
 from minilstm.device import array_module
@@ -84,6 +83,8 @@ def train_and_record(
 
 def describe_machine(state: TrainState) -> dict[str, Any]:
     """What computes: it affects speed and, except for the threads, rounding; a run may be resumed with another."""
+    from threadpoolctl import threadpool_info
+
     xp = array_module(state.params["decoder.bias"])
     return {
         "arrays": f"{xp.__name__} {xp.__version__}",
