@@ -10,7 +10,6 @@ a BLAS wait for one another in a loop, which then can take a hundred times longe
 Only NumPy arrays are cut, no subclass of theirs and no CuPy array: on a GPU every operation runs on the whole device.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -27,7 +26,7 @@ from minilstm.types import Array
 
 MAX_BLOCKS = 16
 MIN_SIZE = 2**17  # elements in a block of rows: less is not worth waking a thread
-MIN_PRODUCT = 2**23  # multiplications in a block of a product: likewise
+MIN_PRODUCT = 2**24  # multiplications in a block of a product: likewise
 MIN_SLICE = 200  # rows or columns in a block of a product: the BLAS is slow on thin matrices
 
 Finish = Callable[[], Any]
@@ -157,7 +156,8 @@ def matmul(a: Array, b: Array) -> Array:
 
 def multiplications(a: Array, b: Array) -> int:
     """The multiplications of a product, each dimension counted as at least 16: a thin product waits for memory."""
-    return math.prod(max(length, 16) for length in (*a.shape, b.shape[1]))
+    (N, K), M = a.shape, b.shape[1]
+    return max(N, 16) * max(K, 16) * max(M, 16)
 
 
 def start_matmul(a: Array, b: Array) -> tuple[Array, Finish]:
@@ -186,7 +186,7 @@ def deferred_matmul(a: Array, b: Array) -> Array:
     Other threads compute it there while the caller goes on; without such a context it is computed at once.
     """
     products = pending.get()
-    if products is None or helpers is None or multiplications(a, b) < MIN_PRODUCT or type(a) is not np.ndarray:
+    if products is None or helpers is None or multiplications(a, b) < MIN_PRODUCT // 4 or type(a) is not np.ndarray:
         return matmul(a, b)
     product, finish = start_matmul(a, b)
     products.callback(finish)

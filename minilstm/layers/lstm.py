@@ -135,10 +135,10 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
         dh = doutputs[t] + dh_next  # h_t feeds the layer above and step t + 1
         _, dh_next, dc_next = lstm_step_backward(dh, dc_next, params["weight_hh"], caches[t], out=dz[t])
     dz = dz.reshape(T * B, 4 * H)
-    dinputs = matmul(dz, params["weight_ih"]).reshape(T, B, D)  # (1)
     grads = {  # (1), summed over all steps
         "weight_ih": deferred_matmul(dz.T, inputs.reshape(T * B, D)),
         "weight_hh": deferred_matmul(dz.T, hs[:-1].reshape(T * B, H)),
         "bias": np.ones(T * B, dtype=dz.dtype, like=dz) @ dz,  # in float16, .sum() would round after each term
     }
+    dinputs = matmul(dz, params["weight_ih"]).reshape(T, B, D)  # (1)
     return dinputs, (dh_next, dc_next), grads
