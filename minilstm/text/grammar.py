@@ -17,6 +17,7 @@ import random
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -85,11 +86,9 @@ class Grammar:
         """Read one word: its probability given the previous words, and the next state (empty if it is impossible)."""
         after: GrammarState = {}
         self.steps += len(state)
-        symbols = {stack[0] for stack in state if stack}
-        expansions = {symbol: tails for symbol in symbols if (tails := self.first_words(symbol).get(word))}
+        tails_of = {top: self.first_words(top).get(word) for top in {stack[0] for stack in state if stack}}
         for stack, p in state.items():
-            if stack and stack[0] in expansions:
-                tails = expansions[stack[0]]
+            if stack and (tails := tails_of[stack[0]]):
                 self.steps += len(tails) + len(stack)
                 check_limit(self.steps, MAX_STEPS, "steps in the derivations of the text")
                 for q, tail in tails:
@@ -108,16 +107,10 @@ class Grammar:
         UserError
             At the first word that the grammar does not allow.
         """
-        start = state = self.start()
-        openings: dict[str, tuple[float, GrammarState]] = {}  # by first word: thousands of stacks, expanded once
-        logs, self.steps = [], 0
+        logs, self.steps, start = [], 0, self.start()
+        state, begin = start, cache(partial(self.advance, start))  # thousands of stacks, but few different first words
         for n, word in enumerate(words):
-            if state == start:
-                if word not in openings:
-                    openings[word] = self.advance(state, word)
-                probability, state = openings[word]
-            else:
-                probability, state = self.advance(state, word)
+            probability, state = begin(word) if state == start else self.advance(state, word)
             if not state:
                 text = " ".join(words[max(0, n - 8) : n + 1])
                 raise UserError(f"the grammar cannot generate {text!r}; generate the corpus again")
@@ -229,14 +222,12 @@ def oracle_perplexity(corpus: Corpus) -> float | None:
 
 def write_corpus(directory: Path, seed: int, sizes: Mapping[str, int]) -> None:
     """Generate train.txt, valid.txt and test.txt, each of whole sentences and at least `sizes` tokens."""
-    grammar = read_grammar(directory / "grammar.txt")
-    rng = random.Random(seed)
+    grammar, rng = read_grammar(directory / "grammar.txt"), random.Random(seed)
     for split, size in sizes.items():
         lines, tokens = [], 0
         while tokens < size:
-            words = grammar.sample(rng)
+            lines.append(" ".join(words := grammar.sample(rng)) + "\n")
             tokens += len(words) + 1
-            lines.append(" ".join(words) + "\n")
         atomic_write(directory / f"{split}.txt", "".join(lines))
 
 
