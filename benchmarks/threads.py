@@ -1,4 +1,4 @@
-"""A training step on 1, 2, 4, 8 and 16 threads: measured as far as there are processors, and predicted from one thread.
+"""A training step on 1, 2, 4, 8 and 16 threads: measured as far as there are processors, and predicted.
 
     python -m benchmarks.threads                     # toy, small, medium, large; two to five minutes
 

@@ -29,8 +29,8 @@ def non_negative(text: str) -> int:
 
 def positive(text: str) -> int:
     """Parse a whole number of at least 1."""
-    if non_negative(text) == 0:
-        raise argparse.ArgumentTypeError("0 is not a whole number of at least 1")
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
@@ -143,7 +143,10 @@ def add_device_flags(parser: Parser) -> None:
     """Add --device, --threads and --kernels: where the arrays live, and what computes on them."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="threads on a CPU; results are the same (available processors)"
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads on a CPU, at most 16; results do not depend on it (available processors, or OMP_NUM_THREADS)",
     )
     parser.add_argument(
         "--kernels",

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,11 +29,18 @@ MIN_SIZE = 2**17  # elements in a block of rows: less is not worth waking a thre
 MIN_PRODUCT = 2**24  # multiplications in a block of a product: likewise
 MIN_SLICE = 200  # rows or columns in a block of a product: the BLAS is slow on thin matrices
 
-Finish = Callable[[], Any]
+Finish = Callable[[], Any]  # computes what is left of some blocks and waits for the others
 
-helpers: ThreadPoolExecutor | None = None  # the threads besides the calling one
-num_threads = 1
-pending: ContextVar[ExitStack | None] = ContextVar("pending", default=None)  # deferred products
+
+class Threads(NamedTuple):
+    """The threads that compute: the calling one and those of the pool."""
+
+    number: int
+    pool: ThreadPoolExecutor | None
+
+
+threads = Threads(1, None)
+products_in_work: ContextVar[ExitStack | None] = ContextVar("products_in_work", default=None)  # of deferred_products
 
 
 def use_threads(count: int | None = None) -> int:
@@ -46,23 +53,29 @@ def use_threads(count: int | None = None) -> int:
     ----------
     count : int, optional
         By default the number of available processors, or fewer if the environment limits the threads of the BLAS
-        (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS).
+        (OPENBLAS_NUM_THREADS, OMP_NUM_THREADS). There are at most `MAX_BLOCKS` threads.
 
     Returns
     -------
     int
-        `count`.
+        The number of threads.
+
+    Raises
+    ------
+    ValueError
+        If `count` is not a whole number of at least 1. Nothing has changed then.
     """
-    global helpers, num_threads
+    global threads
     from threadpoolctl import threadpool_limits  # not above: its import sets an environment variable
 
-    limit = blas_threads()
+    if count is not None and (type(count) is not int or count < 1):
+        raise ValueError(f"the number of threads must be a whole number of at least 1, not {count!r}")
+    limit = blas_threads()  # before the next line sets it to 1
     threadpool_limits(1, user_api="blas")
-    if helpers:
-        helpers.shutdown()
-    num_threads = count or min(available_processors(), limit)
-    helpers = ThreadPoolExecutor(num_threads - 1, "minilstm") if num_threads > 1 else None
-    return num_threads
+    count = min(count or min(available_processors(), limit), MAX_BLOCKS)
+    # the threads of an earlier pool end when nothing uses it any more
+    threads = Threads(count, ThreadPoolExecutor(count - 1, "minilstm") if count > 1 else None)
+    return count
 
 
 @cache
@@ -74,7 +87,7 @@ def blas_threads() -> int:
 
 
 def start_blocks(function: Callable[..., object], blocks: Sequence[tuple[Any, ...]]) -> Finish:
-    """Have the helpers call ``function(*block)`` for every block.
+    """Have the threads of the pool call ``function(*block)`` for every block, with NumPy's error state of the caller.
 
     Returns
     -------
@@ -101,13 +114,13 @@ def start_blocks(function: Callable[..., object], blocks: Sequence[tuple[Any, ..
             started = [future for future in futures if not future.cancel()]
             wait(started)
         for future in started:
-            future.result()  # raises the error of a helper
+            future.result()  # raises an error of its thread
         return results
 
+    number, pool = threads
     futures = []
-    if helpers:
-        workers = min(num_threads - 1, len(blocks))
-        futures = [helpers.submit(copy_context().run, work) for _ in range(workers)]  # with NumPy's error state
+    if pool:
+        futures = [pool.submit(copy_context().run, work) for _ in range(min(number - 1, len(blocks)))]
     return finish
 
 
@@ -185,8 +198,13 @@ def deferred_matmul(a: Array, b: Array) -> Array:
 
     Other threads compute it there while the caller goes on; without such a context it is computed at once.
     """
-    products = pending.get()
-    if products is None or helpers is None or multiplications(a, b) < MIN_PRODUCT // 4 or type(a) is not np.ndarray:
+    products = products_in_work.get()
+    if (
+        products is None
+        or threads.pool is None
+        or multiplications(a, b) < MIN_PRODUCT // 4
+        or type(a) is not np.ndarray
+    ):
         return matmul(a, b)
     product, finish = start_matmul(a, b)
     products.callback(finish)
@@ -197,8 +215,8 @@ def deferred_matmul(a: Array, b: Array) -> Array:
 def deferred_products() -> Iterator[None]:
     """At the end of this context the products by `deferred_matmul` are complete; do not change their factors before."""
     with ExitStack() as products:
-        token = pending.set(products)
+        token = products_in_work.set(products)
         try:
             yield
         finally:
-            pending.reset(token)
+            products_in_work.reset(token)

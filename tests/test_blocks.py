@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_blocks_are_computed_by_several_threads_with_the_callers_error_state():
 def test_the_caller_does_not_wait_for_a_helper_that_is_busy_elsewhere():
     use_threads(2)
     release, started = threading.Event(), threading.Event()
-    blocks.helpers.submit(lambda: (started.set(), release.wait(60)))
+    blocks.threads.pool.submit(lambda: (started.set(), release.wait(60)))
     started.wait(60)
     try:
         assert start_blocks(lambda k: k, [(k,) for k in range(5)])() == list(range(5))
@@ -211,7 +212,7 @@ import json, sys
 import numpy as np
 from threadpoolctl import threadpool_info
 import minilstm
-before = [library["num_threads"] for library in threadpool_info()]
+before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 count = minilstm.use_threads(*json.loads(sys.argv[1]))
 print(json.dumps([before, count, [library["num_threads"] for library in threadpool_info()], minilstm.use_threads()]))
 """
@@ -228,10 +229,43 @@ def test_the_number_of_threads_is_that_of_the_processors_unless_limited(argument
         [sys.executable, "-c", COUNT, json.dumps(arguments)], env=environment, capture_output=True, text=True
     ).stdout
     before, used, after, again = json.loads(output)
-    default = min([blocks.available_processors(), *before])
+    default = min(blocks.available_processors(), *before)
     assert used == (default if count is None else count)
     assert all(threads == 1 for threads in after)
     assert again == default  # not the 1 that use_threads itself has set
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, None])
+def test_a_wrong_number_of_threads_changes_nothing(count):
+    use_threads(2)
+    before = blocks.threads
+    if count is None:  # the default, and right
+        assert use_threads(None) == blocks.threads.number
+        return
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
+        use_threads(count)
+    assert blocks.threads is before
+
+
+def test_more_threads_than_blocks_are_not_started():
+    assert use_threads(10**30) == blocks.MAX_BLOCKS
+
+
+def test_the_number_of_threads_can_change_while_another_thread_computes():
+    x, enough = np.ones((1600, 2000)), threading.Event()
+
+    def compute():
+        sums = []
+        while not enough.is_set():
+            sums.append(sum(by_rows(len, x)))
+        return sums
+
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(compute)
+        for n in range(100):
+            use_threads(2 + n % 2)
+        enough.set()
+        assert set(future.result()) == {len(x)}
 
 
 def test_importing_does_not_limit_the_blas():
@@ -276,4 +310,4 @@ def test_a_number_of_threads_that_is_none_is_refused_in_one_line(command, value,
     assert main([*command.split(), "--threads", value]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "--threads" in line
-    assert "whole number" in line
+    assert "is not a whole number of at least 1" in line

@@ -93,7 +93,7 @@ def describe_machine(state: TrainState) -> dict[str, Any]:
             for library in threadpool_info()
             if library["user_api"] == "blas"
         ],
-        "threads": blocks.num_threads,
+        "threads": blocks.threads.number,
         "processors": available_processors(),
         "python": platform.python_version(),
         "system": platform.platform(),
