@@ -170,10 +170,11 @@ def test_blocks_are_computed_by_several_threads_with_the_callers_error_state():
 def test_the_caller_does_not_wait_for_a_helper_that_is_busy_elsewhere():
     use_threads(2)
     release, started = threading.Event(), threading.Event()
-    blocks.threads.pool.submit(lambda: (started.set(), release.wait(60)))
+    busy = blocks.threads.pool.submit(lambda: (started.set(), release.wait(20)))
     started.wait(60)
     try:
         assert start_blocks(lambda k: k, [(k,) for k in range(5)])() == list(range(5))
+        assert not busy.done()
     finally:
         release.set()
 
