@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from minilstm import plain
+from minilstm.blocks import use_threads
 from minilstm.device import keep_freed_memory
 from minilstm.runs.plot import COLOURS
 from minilstm.runs.recorder import train_and_record
@@ -52,7 +53,8 @@ def write_corpus(folder):
 def measure(steps):
     """Memory in MB and number of open files after every `EVERY` steps of one run."""
     result = {"steps": [], "memory_mb": [], "open_files": []}
-    keep_freed_memory()  # as the command line does
+    keep_freed_memory()  # as the command line does, and so the threads
+    use_threads()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         write_corpus(folder)
         with new_run(OVERRIDES, folder, f"{folder}/run", False, np) as (run, state, corpus, _):
