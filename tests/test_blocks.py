@@ -312,3 +312,13 @@ def test_a_number_of_threads_that_is_none_is_refused_in_one_line(command, value,
     [line] = capsys.readouterr().err.splitlines()
     assert "--threads" in line
     assert "is not a whole number of at least 1" in line
+
+
+def test_the_lessons_compute_on_one_thread():
+    code = (
+        "import minilstm_lessons, threadpoolctl; from minilstm.blocks import threads; "
+        "print(threads.number, {lib['num_threads'] for lib in threadpoolctl.threadpool_info()})"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert result.stdout == "1 {1}\n", result.stderr
