@@ -11,14 +11,8 @@ from statistics import median
 
 import numpy as np
 
-from minilstm.blocks import blas_threads
+from minilstm.blocks import default_threads
 from minilstm.device import select_device, use_precision
-from minilstm.processors import available_processors
-
-
-def default_threads():
-    """Number of threads of the command line without --threads, and of both sides of a comparison."""
-    return min(available_processors(), blas_threads())
 
 
 def describe(device):

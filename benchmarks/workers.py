@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.machine import default_threads, peak_memory_mb
-from minilstm.blocks import use_threads
+from benchmarks.machine import peak_memory_mb
+from minilstm.blocks import default_threads, use_threads
 from minilstm.device import keep_freed_memory, select_device, use_precision
 from minilstm.model import loss_forward, select_kernels, zero_state
 from minilstm.step import init_train_state, train_step

@@ -70,20 +70,21 @@ def use_threads(count: int | None = None) -> int:
 
     if count is not None and (type(count) is not int or count < 1):
         raise ValueError(f"the number of threads must be a whole number of at least 1, not {count!r}")
-    limit = blas_threads()  # before the next line sets it to 1
+    default = default_threads()  # even if not needed now: the next line limits the BLAS
     threadpool_limits(1, user_api="blas")
-    count = min(count or min(available_processors(), limit), MAX_BLOCKS)
+    count = min(count or default, MAX_BLOCKS)
     # the threads of an earlier pool end when nothing uses it any more
     threads = Threads(count, ThreadPoolExecutor(count - 1, "minilstm") if count > 1 else None)
     return count
 
 
 @cache
-def blas_threads() -> int:
-    """Number of threads of the BLAS when first asked; no limit for a BLAS that threadpoolctl does not know."""
+def default_threads() -> int:
+    """The number of threads if none is given, as it was when first asked: before `use_threads` limited the BLAS."""
     from threadpoolctl import threadpool_info
 
-    return max((blas["num_threads"] for blas in threadpool_info() if blas["user_api"] == "blas"), default=2**20)
+    of_blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    return min([MAX_BLOCKS, available_processors(), *of_blas])
 
 
 def start_blocks(function: Callable[..., object], blocks: Sequence[tuple[Any, ...]]) -> Finish:
