@@ -19,9 +19,11 @@ PRELUDE = """
 #include <algorithm>
 #include <cmath>
 #include <ucontext.h>
+#include <tuple>
 using std::exp, std::fmax, std::min, std::nan, std::tanh;
 #define __device__ static inline
 #define __global__
+#define __launch_bounds__(...)
 #define __shared__ static
 static struct { int x, y; } threadIdx, blockIdx, blockDim, gridDim;
 enum { THREADS = 32 };
@@ -69,23 +71,38 @@ static void run_block()
             }
     }
 }
-static void run_grid(int blocks_x, int blocks_y, void (*call)())
+static void run_grid(int blocks_x, int blocks_y)
 {
-    kernel_call = call;
     blockDim.x = THREADS;
     gridDim.x = blocks_x;
     gridDim.y = blocks_y;
     for (blockIdx.y = 0; blockIdx.y < blocks_y; ++blockIdx.y)
         for (blockIdx.x = 0; blockIdx.x < blocks_x; ++blockIdx.x) run_block();
 }
+template <class... A> static void launch(void (*kernel)(A...), int blocks_x, int blocks_y, void** pointers)
+{
+    static void (*the_kernel)(A...);
+    static std::tuple<A...>* arguments;
+    int n = 0;
+    std::tuple<A...> values{*(std::remove_const_t<A>*)pointers[n++]...};  // braces: from left to right
+    the_kernel = kernel;
+    arguments = &values;
+    kernel_call = [] { std::apply(the_kernel, *arguments); };
+    run_grid(blocks_x, blocks_y);
+}
 """
-KERNEL = re.compile(r"__global__ void (\w+)\((.*?)\)\s*{(.*?)^}", re.DOTALL | re.MULTILINE)
+KERNEL = re.compile(
+    r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\)\s*{(.*?)^}", re.DOTALL | re.MULTILINE
+)
 
 
 def compile_source(source):
     """The kernels in a source: name -> ``kernel(grid, block, arguments)``, as in CuPy, but on the CPU."""
     kernels = KERNEL.findall(source)
-    wrappers = "".join(wrapper(name, parameters) for name, parameters, _ in kernels)
+    wrappers = "".join(
+        f'extern "C" void run_{name}(int x, int y, void** pointers) {{ launch({name}, x, y, pointers); }}\n'
+        for name, _ in kernels
+    )
     folder = Path(tempfile.mkdtemp(prefix="minilstm-kernels-"))
     (folder / "kernels.cpp").write_text(PRELUDE + source + wrappers)
     command = [
@@ -102,21 +119,7 @@ def compile_source(source):
     subprocess.run(command, check=True, cwd=folder)
     library = ctypes.CDLL(str(folder / "kernels.so"))
     shutil.rmtree(folder)
-    return {name: on_cpu(getattr(library, f"run_{name}"), body) for name, _, body in kernels}
-
-
-def wrapper(name, parameters):
-    """C code that stores the arguments for all threads and runs the grid; a struct is passed as a pointer."""
-    types = [re.sub(r"\w+$", "", parameter).strip() for parameter in parameters.split(",")]
-    passed = [f"{kind}{'*' if kind == 'const Tensors' else ''} a{n}" for n, kind in enumerate(types)]
-    kept = [f"static {kind}{'*' if kind == 'const Tensors' else ''} k{n}" for n, kind in enumerate(types)]
-    call = ", ".join(f"*k{n}" if kind == "const Tensors" else f"k{n}" for n, kind in enumerate(types))
-    store = " ".join(f"k{n} = a{n};" for n in range(len(types)))
-    return f"""
-namespace arguments_of_{name} {{ {"; ".join(kept)}; static void call() {{ {name}({call}); }} }}
-extern "C" void run_{name}(int blocks_x, int blocks_y, {", ".join(passed)})
-{{ using namespace arguments_of_{name}; {store} run_grid(blocks_x, blocks_y, call); }}
-"""
+    return {name: on_cpu(getattr(library, f"run_{name}"), body) for name, body in kernels}
 
 
 def on_cpu(function, body):
@@ -127,7 +130,9 @@ def on_cpu(function, body):
         blocks_x, blocks_y = (*grid, 1)[:2]
         if one_thread_an_element:
             blocks_x = -(-blocks_x * block[0] // THREADS)
-        function(blocks_x, blocks_y, *map(as_ctypes, arguments))
+        values = [as_array(argument) for argument in arguments]
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
+        function(blocks_x, blocks_y, pointers)
 
     return kernel
 
@@ -142,9 +147,11 @@ def compile_kernel(file, name, dtype, **defines):
     return compile_file(file, dtype, tuple(defines.items()))[name]
 
 
-def as_ctypes(value):
-    """A NumPy array as a pointer, a NumPy scalar as a C number of its type."""
-    if isinstance(value, np.ndarray):
-        assert value.flags.c_contiguous
-        return value.ctypes.data_as(ctypes.c_void_p)
-    return np.ctypeslib.as_ctypes_type(value.dtype)(value)
+def as_array(argument):
+    """An argument as a NumPy array that contains it: an array as its address, None as a null pointer."""
+    if argument is None:
+        return np.uintp(0).reshape(1)
+    if isinstance(argument, np.ndarray) and argument.dtype.names is None:
+        assert argument.flags.c_contiguous
+        return np.uintp(argument.ctypes.data).reshape(1)
+    return np.asarray(argument)
