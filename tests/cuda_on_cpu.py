@@ -91,9 +91,8 @@ template <class... A> static void launch(void (*kernel)(A...), int blocks_x, int
     run_grid(blocks_x, blocks_y);
 }
 """
-KERNEL = re.compile(
-    r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\)\s*{(.*?)^}", re.DOTALL | re.MULTILINE
-)
+BOUNDS = r"(?:__launch_bounds__\(.*?\) )?"
+KERNEL = re.compile(rf"__global__ void {BOUNDS}(\w+)\(.*?\)\s*{{(.*?)^}}", re.DOTALL | re.MULTILINE)
 
 
 def compile_source(source):
@@ -148,9 +147,7 @@ def compile_kernel(file, name, dtype, **defines):
 
 
 def as_array(argument):
-    """An argument as a NumPy array that contains it: an array as its address, None as a null pointer."""
-    if argument is None:
-        return np.uintp(0).reshape(1)
+    """An argument as a NumPy array that contains it: an array as its address."""
     if isinstance(argument, np.ndarray) and argument.dtype.names is None:
         assert argument.flags.c_contiguous
         return np.uintp(argument.ctypes.data).reshape(1)
