@@ -77,7 +77,7 @@ def evaluate(
     """
     streams, num_steps = eval_batches(config, split, ids)
     like = params["decoder.bias"]
-    batch_ids = np.asarray(streams, like=like)  # (batch_len, B)
+    batch_ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
     steps = len(batch_ids) - 1
     state = zero_state(config, batch_ids.shape[1], like)
     losses = []

@@ -15,7 +15,6 @@ decoder.weight (V, H), decoder.bias (V,). Gradients are a dict with the same nam
 import numpy as np
 
 from minilstm import plain
-from minilstm.blocks import deferred_products
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.types import Array, ArrayModule, Cache, Grads, Kernels, Params, State
@@ -225,7 +224,7 @@ def loss_and_gradients(
     logits, linear_cache = kernels.linear_forward(x, decoder_params(params))  # (T, B, V)
     loss, softmax_cache = kernels.softmax_cross_entropy_forward(logits, targets, loss_weights)
 
-    with deferred_products():  # of weight gradients: nothing in the backward pass needs them
+    with kernels.deferred_products():  # of weight gradients: nothing in the backward pass needs them
         dlogits = kernels.softmax_cross_entropy_backward(softmax_cache)
         dx, decoder_grads = kernels.linear_backward(dlogits, linear_cache)
         grads = {"decoder." + name: grad for name, grad in decoder_grads.items()}

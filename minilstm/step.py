@@ -14,7 +14,7 @@ from minilstm import plain
 from minilstm.config import Config
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale, take_or_skip
 from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
-from minilstm.optim import adam, zero_moments
+from minilstm.optim import zero_moments
 from minilstm.text.corpus import fingerprint
 from minilstm.types import Array, ArrayModule, Kernels, Params, State
 
@@ -166,7 +166,7 @@ def apply_step(
         )
     grads, norm = kernels.clip_by_global_norm(grads, config.max_grad_norm)
     if config.optimizer == "adam":
-        adam(params, grads, learning_rate, moments, step)
+        kernels.adam(params, grads, learning_rate, moments, step)
     else:
         kernels.sgd(params, grads, learning_rate)
     if loss_scale is not None:

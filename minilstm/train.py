@@ -99,7 +99,10 @@ def train(
     config, progress = state.config, state.progress
     if fingerprint(corpus.vocabulary) != state.vocabulary:
         raise UserError("the train state belongs to another vocabulary; make it with that of the corpus")
-    ids = np.asarray(batchify(corpus.splits["train"], config.batch_size), like=state.params["decoder.bias"])
+    like = state.params["decoder.bias"]
+    ids = np.asarray(
+        batchify(corpus.splits["train"], config.batch_size), dtype=np.int64, like=like
+    )  # as gpu/ reads them
     windows = num_windows(len(ids), config.num_steps)
     if windows < 1:
         raise UserError(f"the training text is too short for one window of {config.num_steps} steps; lower num_steps")

@@ -11,6 +11,7 @@ def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float
     """Draw all masks of a training step, like `minilstm.layers.dropout.dropout_masks`."""
     threshold = keep_threshold(keep_prob)
     mask = np.empty(shape, dtype=dtype, like=like)
-    numbers = np.uint64(seed), np.uint64(step), threshold, 65536 / threshold, np.int64(mask.size)
+    scale = float(mask.dtype.type(65536 / threshold))  # rounded once, as in the layer
+    numbers = np.uint64(seed), np.uint64(step), threshold, scale, np.int64(mask.size)
     launch.launch("dropout", "dropout_mask", launch.blocks_for(-(-mask.size // 16)), (mask, *numbers))
     return mask

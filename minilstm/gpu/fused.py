@@ -5,14 +5,17 @@ Functions that would not be faster as a custom kernel are the plain ones.
 
 from minilstm.gpu.dropout import dropout_masks
 from minilstm.gpu.embedding import embedding_backward, embedding_forward
+from minilstm.gpu.graph import deferred_products
+from minilstm.gpu.linear import linear_backward, linear_forward
 from minilstm.gpu.lstm import lstm_backward, lstm_forward
-from minilstm.gpu.multi_tensor import clip_by_global_norm, sgd
+from minilstm.gpu.multi_tensor import adam, clip_by_global_norm, sgd
 from minilstm.gpu.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minilstm.layers.dropout import dropout_backward, dropout_forward
-from minilstm.layers.linear import linear_backward, linear_forward
 
 __all__ = [
+    "adam",
     "clip_by_global_norm",
+    "deferred_products",
     "dropout_backward",
     "dropout_forward",
     "dropout_masks",

@@ -1,13 +1,24 @@
 """CUDA graphs: a whole training step as one launch.
 
-A training step has several hundred kernels. Each costs the host a few microseconds to launch, and with a batch of 20
+A training step has over a hundred kernels. Each costs the host a few microseconds to launch, and with a batch of 20
 most kernels take less than that. A CUDA graph captures the launches once; a single launch then replays them all.
 
 A graph contains addresses, not arrays. The arguments of each call, including numbers, are therefore copied into static
 arrays; parameters and state are updated in place; and the memory of intermediate results belongs to the graph alone.
+
+A graph, not a list: kernels captured from one stream form a chain, in which each waits for the one before it. But in
+the backward pass nothing waits for the gradient of a weight. Inside `deferred_products`, what is launched in the
+context `beside` is captured from a second stream, and the device runs it beside the chain of the first one, whose small
+kernels leave most of the device idle:
+
+    first branch    step T-1 -> ... -> step 0 -> dinputs -> step T-1 of the layer below -> ... -> norm, update
+    second branch                         `----> weight gradients -> ... -----------------------------^
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +27,18 @@ from minilstm.types import Array
 
 Run = Callable[[], tuple[Array, ...]]
 Capture = Callable[[Run], tuple[tuple[Array, ...], Callable[[], None]]]
+SECOND_BRANCH = True
+
+captured_streams: ContextVar[tuple[Any, Any] | None] = ContextVar("captured_streams", default=None)
+operands_in_use: ContextVar[list[Any] | None] = ContextVar("operands_in_use", default=None)  # of the second branch
+
+
+@cache
+def streams() -> tuple[Any, Any]:
+    """The streams of the two branches. Where both have work, the device prefers the first: others wait for it."""
+    import cupy
+
+    return cupy.cuda.Stream(non_blocking=True, priority=-1), cupy.cuda.Stream(non_blocking=True, priority=0)
 
 
 def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
@@ -30,20 +53,59 @@ def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
     """
     import cupy
 
-    from minilstm.gpu.cublas import capturable_matmul
-
     pool = cupy.cuda.MemoryPool()  # arrays outside the graph must never reuse its memory
-    stream = cupy.cuda.Stream(non_blocking=True)
+    stream = streams()[0]
     cupy.cuda.get_current_stream().synchronize()
-    with cupy.cuda.using_allocator(pool.malloc), stream, capturable_matmul():
-        stream.begin_capture()
-        outputs = run()
-        graph = stream.end_capture()
+    token = captured_streams.set(streams())
+    try:
+        with cupy.cuda.using_allocator(pool.malloc), stream:
+            stream.begin_capture()
+            outputs = run()
+            graph = stream.end_capture()
+    finally:
+        captured_streams.reset(token)
 
     def replay(pool: object = pool) -> None:  # keeps the pool alive
         graph.launch()
 
     return outputs, replay
+
+
+@contextmanager
+def deferred_products() -> Iterator[None]:
+    """During capture, open a second branch for the work in `beside`; at the end the first branch waits for it."""
+    operands: list[Any] = []
+    token = operands_in_use.set(operands)
+    try:
+        yield
+        if operands:  # otherwise there is nothing to wait for
+            first, second = captured_streams.get() or streams()
+            first.wait_event(second.record())
+    finally:
+        operands_in_use.reset(token)
+
+
+@contextmanager
+def beside(*operands: Array) -> Iterator[None]:
+    """Capture what follows on the second branch, after everything before it on the first one.
+
+    Its results may be used after `deferred_products`. Without a capture or a second branch, the context does nothing.
+
+    Parameters
+    ----------
+    operands : array
+        All arrays that are read here. They are kept until the branches join: the memory of an array that is given back
+        earlier would be used again by the first branch, perhaps before the second has read it.
+    """
+    both, in_use = captured_streams.get(), operands_in_use.get()
+    if both is None or in_use is None or not SECOND_BRANCH:
+        yield
+        return
+    first, second = both
+    second.wait_event(first.record())
+    in_use.extend(operands)
+    with second:
+        yield
 
 
 def graphed_callable(

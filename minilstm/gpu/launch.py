@@ -16,6 +16,7 @@ from minilstm.types import Array
 
 KERNELS = Path(__file__).parent / "kernels"
 THREADS = 256  # per block: a power of two, for block_reduce
+NULL: Any = np.uintp(0)  # a null pointer, for an array that a kernel can do without
 
 
 @cache

@@ -1,72 +1,108 @@
-"""Clipping and SGD on a GPU: one kernel for all parameters together (multi-tensor apply), kernels/multi_tensor.cu.
+"""Clipping, SGD and Adam on a GPU: one kernel of kernels/multi_tensor.cu for all parameters (multi-tensor apply).
 
-The functions have the names of optim.py. The sparse gradient of the embedding, a single array, is left to CuPy.
+The functions have the names of optim.py. Clipping changes no gradient: it finds the factor, by which the update
+multiplies each element as it reads it. This saves a pass through all gradients.
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilstm.gpu import launch
 from minilstm.layers.embedding import SparseGradient
-from minilstm.optim import squared_norm
 from minilstm.types import Array, Grads, Params
 
 BLOCKS = 256  # per array: enough to keep a large card busy with a single array
+MAX_ARRAYS = 60  # per launch, as in multi_tensor.cu: older compilers allow 4,096 bytes of arguments
+TENSOR = np.dtype([(name, np.int64) for name in ("x", "dx", "m", "v", "counts", "partial", "size", "row_size")])
 
 
-def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[Grads, Array]:
-    """Scale all gradients together, in place, like `minilstm.optim.clip_by_global_norm`."""
-    dense, sparse = split_sparse(grads)
-    norm = (sum_of_squares(list(dense.values())) + sum(squared_norm(grad) for grad in sparse.values())) ** 0.5
-    factor = max_grad_norm / np.maximum(norm, max_grad_norm)
-    scale([*dense.values(), *(grad.values for grad in sparse.values())], factor)
-    return grads, norm
+class ClippedGradients(NamedTuple):
+    """Gradients that are to be multiplied by `factor`, an array ()."""
+
+    grads: Grads
+    factor: Array
 
 
-def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
+def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[ClippedGradients, Array]:
+    """Clip all gradients together, like `minilstm.optim.clip_by_global_norm`, for `sgd` or `adam` of this file."""
+    values = [grad.values if isinstance(grad, SparseGradient) else grad for grad in grads.values()]
+    dtype, like = launch.accumulator_dtype(values[0].dtype), values[0]
+    partial = np.empty((len(values), BLOCKS), dtype=dtype, like=like)
+    tensors = [{"dx": dx, "partial": partial[n], "size": dx.size} for n, dx in enumerate(values)]
+    for tensor, grad in zip(tensors, grads.values(), strict=True):
+        if isinstance(grad, SparseGradient) and not isinstance(grad.counts, int):
+            tensor |= {"counts": grad.counts, "row_size": grad.values.shape[1]}
+    multi_tensor_apply("sum_of_squares", tensors, like)
+    norm, factor = np.empty((), dtype=dtype, like=like), np.empty((), dtype=dtype, like=like)
+    arguments = partial, norm, factor, float(max_grad_norm), partial.size
+    launch.launch("multi_tensor", "norm_and_factor", (1,), arguments)
+    return ClippedGradients(grads, factor), norm
+
+
+def sgd(params: Params, grads: ClippedGradients, learning_rate: float | Array) -> None:
     """W <- W - learning_rate * dW, in place, like `minilstm.optim.sgd`."""
-    dense, sparse = split_sparse(grads)
-    sgd_update([params[name] for name in dense], list(dense.values()), learning_rate)
-    for name, grad in sparse.items():
-        params[name][grad.ids] -= learning_rate * grad.values  # a repeated row writes the same result twice
+    factor = grads.factor
+    learning_rate = np.asarray(learning_rate, dtype=factor.dtype, like=factor)
+    tensors = []
+    for name, grad in grads.grads.items():
+        if isinstance(grad, SparseGradient):
+            arguments = params[name], grad.values, grad.ids, factor, learning_rate, grad.values.shape[1]
+            launch.launch("multi_tensor", "sparse_sgd_update", (len(grad.ids),), arguments)
+        else:
+            tensors.append({"x": params[name], "dx": grad, "size": grad.size})
+    multi_tensor_apply("sgd_update", tensors, factor, factor, learning_rate)
 
 
-def split_sparse(grads: Grads) -> tuple[Params, dict[str, SparseGradient]]:
-    """Split gradients into two dicts: dense arrays, and sparse gradients of an embedding."""
-    sparse = {name: grad for name, grad in grads.items() if isinstance(grad, SparseGradient)}
-    return {name: grad for name, grad in grads.items() if name not in sparse}, sparse
+def adam(
+    params: Params,
+    grads: ClippedGradients,
+    learning_rate: float | Array,
+    moments: dict[str, tuple[Array, Array]],
+    step: int | Array,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> None:
+    """Adam, in place, like `minilstm.optim.adam`."""
+    factor = grads.factor
+    numbers = [np.asarray(number, dtype=factor.dtype, like=factor) for number in (learning_rate, step)]
+    tensors = []
+    for name, grad in grads.grads.items():
+        m, v = moments[name]
+        grad = grad.to_dense(len(m)) if isinstance(grad, SparseGradient) else grad
+        tensors.append({"x": params[name], "dx": grad, "m": m, "v": v, "size": grad.size})
+    constants = np.float64(beta1), np.float64(beta2), np.float64(epsilon)
+    multi_tensor_apply("adam_update", tensors, factor, factor, *numbers, *constants)
 
 
-def sum_of_squares(arrays: Sequence[Array]) -> Array:
-    """Sum of the squares of all elements of several arrays, an array ()."""
-    partial = np.empty(len(arrays) * BLOCKS, dtype=arrays[0].dtype, like=arrays[0])
-    multi_tensor_apply("sum_of_squares", arrays, arrays, partial)
-    return partial.sum()
+def multi_tensor_apply(name: str, tensors: Sequence[dict[str, Any]], like: Array, *arguments: Any) -> None:
+    """Launch a kernel for all arrays of a model, at most `MAX_ARRAYS` at a time.
 
+    Parameters
+    ----------
+    name : str
+        A kernel of multi_tensor.cu.
+    tensors : sequence of dict
+        Members of the kernel's struct Tensor, which are contiguous arrays or numbers; missing members are null.
+    like : array
+        An array with the dtype of the parameters.
+    arguments
+        Those of the kernel after `tensors`.
 
-def scale(arrays: Sequence[Array], factor: float | Array) -> None:
-    """x <- factor * x for each array x, in place."""
-    multi_tensor_apply("scale", arrays, arrays, as_array(factor, arrays[0]))
-
-
-def sgd_update(arrays: Sequence[Array], gradients: Sequence[Array], learning_rate: float | Array) -> None:
-    """x <- x - learning_rate * dx for each array x and its dx, in place."""
-    multi_tensor_apply("sgd_update", arrays, gradients, as_array(learning_rate, arrays[0]))
-
-
-def as_array(number: float | Array, like: Array) -> Array:
-    """A number as an array () with the dtype and device of `like`, for a kernel to read."""
-    return np.asarray(number, dtype=like.dtype, like=like)
-
-
-def multi_tensor_apply(name: str, arrays: Sequence[Array], gradients: Sequence[Array], result: Array) -> None:
-    """Launch one kernel for all arrays; `result` is an array that it reads or writes."""
-    count = len(arrays)
-    tensors = np.zeros(1, dtype=[("x", np.uint64, count), ("dx", np.uint64, count), ("size", np.int64, count)])
-    tensors["x"] = [launch.address(x) for x in arrays]
-    tensors["dx"] = [launch.address(dx) for dx in gradients]
-    tensors["size"] = [x.size for x in arrays]
-    if not all(array.flags.c_contiguous for array in (*arrays, *gradients)):
-        raise ValueError(f"{name}: an array is not contiguous")
-    launch.launch("multi_tensor", name, (BLOCKS, count), (tensors, result), dtype=arrays[0].dtype, COUNT=count)
+    Raises
+    ------
+    ValueError
+        If an array is not contiguous.
+    """
+    for start in range(0, len(tensors), MAX_ARRAYS):
+        some = tensors[start : start + MAX_ARRAYS]
+        table = np.zeros((), dtype=(TENSOR, MAX_ARRAYS))
+        for row, tensor in zip(table, some, strict=False):
+            for member, value in tensor.items():
+                row[member] = value if isinstance(value, int) else launch.address(value)
+                if not isinstance(value, int) and not value.flags.c_contiguous:
+                    raise ValueError(f"{name}: an array of shape {value.shape} is not contiguous")
+        struct = table.view([("tensor", TENSOR, MAX_ARRAYS)])
+        launch.launch("multi_tensor", name, (BLOCKS, len(some)), (struct, *arguments), dtype=like.dtype)

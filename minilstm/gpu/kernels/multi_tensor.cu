@@ -1,46 +1,87 @@
-// Multi-tensor apply: the same pointwise operation on COUNT arrays in one kernel. A model has about a dozen parameters,
-// most of them small; separate launches would cost more than the arithmetic. blockIdx.y is the array, shared by
-// gridDim.x blocks.
+// Multi-tensor apply: the same operation on several arrays in one kernel. A model has about a dozen parameters, most of
+// them small; separate launches would cost more than the arithmetic. blockIdx.y is the array, shared by gridDim.x
+// blocks, whose threads take every gridDim.x * blockDim.x-th element.
 #include "types.cuh"
 #include "reduce.cuh"
 
-#ifndef COUNT
-#define COUNT 1
-#endif
+enum { MAX_ARRAYS = 60 };   // as in gpu/multi_tensor.py
 
-struct Tensors {  // as in gpu/multi_tensor.py
-    scalar_t* x[COUNT];
-    scalar_t* dx[COUNT];
-    long long size[COUNT];
+struct Tensor {             // likewise; a kernel uses the members that it needs
+    scalar_t *x, *dx;       // a parameter and its gradient
+    acc_t *m, *v;           // Adam's moments
+    const acc_t* counts;    // of the rows of a sparse gradient, each of row_size elements; otherwise a null pointer
+    acc_t* partial;         // (gridDim.x,)
+    long long size, row_size;
 };
 
-// partial (COUNT, gridDim.x): the sum of squares over each block's part of an array
-extern "C" __global__ void sum_of_squares(const Tensors tensors, acc_t* partial)
+struct Tensors {
+    Tensor tensor[MAX_ARRAYS];
+};
+
+#define FOR_EACH_ELEMENT(n, size)                                                 \
+    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; \
+         n += (long long)gridDim.x * blockDim.x)
+
+// partial: the sum of squares over each block's part of a gradient; a repeated row counts once
+extern "C" __global__ void sum_of_squares(const Tensors tensors)
 {
     __shared__ acc_t shared[256];
-    const scalar_t* x = tensors.x[blockIdx.y];
-    long long size = tensors.size[blockIdx.y], stride = (long long)gridDim.x * blockDim.x;
+    Tensor t = tensors.tensor[blockIdx.y];
     acc_t sum = 0;
-    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; n += stride)
-        sum += (acc_t)x[n] * (acc_t)x[n];
+    FOR_EACH_ELEMENT(n, t.size) {
+        acc_t dx = t.dx[n];
+        sum += t.counts ? dx * dx / t.counts[n / t.row_size] : dx * dx;
+    }
     sum = block_reduce(sum, shared, false);
-    if (threadIdx.x == 0) partial[(long long)blockIdx.y * gridDim.x + blockIdx.x] = sum;
+    if (threadIdx.x == 0) t.partial[blockIdx.x] = sum;
 }
 
-// x <- factor * x
-extern "C" __global__ void scale(const Tensors tensors, const acc_t* factor)
+// norm () of all gradients from their partial sums (count,), and factor () = max_norm / max(norm, max_norm). One block.
+extern "C" __global__ void norm_and_factor(const acc_t* partial, acc_t* norm, acc_t* factor, acc_t max_norm, int count)
 {
-    scalar_t* x = tensors.x[blockIdx.y];
-    long long size = tensors.size[blockIdx.y], stride = (long long)gridDim.x * blockDim.x;
-    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; n += stride)
-        x[n] = (acc_t)x[n] * *factor;
+    __shared__ acc_t shared[256];
+    acc_t sum = 0;
+    for (int n = threadIdx.x; n < count; n += blockDim.x) sum += partial[n];
+    sum = sqrt(block_reduce(sum, shared, false));
+    if (threadIdx.x > 0) return;
+    *norm = sum;
+    *factor = sum <= max_norm ? 1 : max_norm / sum;  // NaN if the norm is NaN
 }
 
-// x <- x - learning_rate * dx
-extern "C" __global__ void sgd_update(const Tensors tensors, const acc_t* learning_rate)
+// x <- x - learning_rate * factor * dx
+extern "C" __global__ void sgd_update(const Tensors tensors, const acc_t* factor, const acc_t* learning_rate)
 {
-    scalar_t *x = tensors.x[blockIdx.y], *dx = tensors.dx[blockIdx.y];
-    long long size = tensors.size[blockIdx.y], stride = (long long)gridDim.x * blockDim.x;
-    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; n += stride)
-        x[n] = (acc_t)x[n] - *learning_rate * (acc_t)dx[n];
+    Tensor t = tensors.tensor[blockIdx.y];
+    acc_t rate = *learning_rate * *factor;
+    FOR_EACH_ELEMENT(n, t.size) t.x[n] = (acc_t)t.x[n] - rate * (acc_t)t.dx[n];
+}
+
+// The same for a sparse gradient: weight (V, D), values (N, D) of the rows ids (N,). One block per row n; of equal ids,
+// all with the same values, the first updates the weight.
+extern "C" __global__ void sparse_sgd_update(scalar_t* weight, const acc_t* values, const long long* ids,
+                                             const acc_t* factor, const acc_t* learning_rate, int D)
+{
+    long long n = blockIdx.x, id = ids[n];
+    bool first = true;
+    for (long long m = 0; m < n; ++m) first = first && ids[m] != id;
+    if (!first) return;
+    acc_t rate = *learning_rate * *factor;
+    for (int j = threadIdx.x; j < D; j += blockDim.x)
+        weight[id * D + j] = (acc_t)weight[id * D + j] - rate * values[n * D + j];
+}
+
+// Adam, as in optim.py, on the gradient factor * dx
+extern "C" __global__ void adam_update(const Tensors tensors, const acc_t* factor, const acc_t* learning_rate,
+                                       const acc_t* step, double beta1, double beta2, double epsilon)
+{
+    Tensor t = tensors.tensor[blockIdx.y];
+    acc_t bias1 = 1 - pow(beta1, (double)*step), bias2 = 1 - pow(beta2, (double)*step);
+    FOR_EACH_ELEMENT(n, t.size) {
+        acc_t dx = *factor * (acc_t)t.dx[n];
+        acc_t m = t.m[n] + (acc_t)(1 - beta1) * (dx - t.m[n]);
+        acc_t v = t.v[n] + (acc_t)(1 - beta2) * (dx * dx - t.v[n]);
+        t.m[n] = m;
+        t.v[n] = v;
+        t.x[n] = (acc_t)t.x[n] - *learning_rate * (m / bias1) / (sqrt(v / bias2) + (acc_t)epsilon);
+    }
 }
