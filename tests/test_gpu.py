@@ -1,5 +1,7 @@
 """On a real GPU: both sets agree with the CPU, a graph agrees with the eager step, and results are reproducible."""
 
+import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +12,9 @@ from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.device import select_device, to_host
 from minilstm.errors import UserError
-from minilstm.gpu import fused
-from minilstm.gpu.cublas import capturable_matmul
+from minilstm.gpu import fused, launch
+from minilstm.gpu.cublas import matmul
+from minilstm.gpu.graph import capture_graph
 from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
 from minilstm.model import draw_masks, loss_and_gradients, zero_state
 from minilstm.runs.checkpoint import save_checkpoint
@@ -23,6 +26,8 @@ from minilstm.train import compile_step
 try:
     cupy, NOTE = select_device("cuda")
 except UserError as error:
+    if os.environ.get("MINILSTM_REQUIRE_GPU") == "1":
+        raise  # this machine is said to have a GPU: a skip would hide that it cannot be used
     cupy, NOTE = None, str(error)
 pytestmark = pytest.mark.skipif(cupy is None, reason=f"no GPU to test on: {NOTE}")
 
@@ -78,16 +83,48 @@ def test_products_that_a_graph_can_capture_equal_numpys(dtype):
     rows, matrix, columns = (rng.standard_normal(shape).astype(dtype) for shape in ((7, 30), (30, 11), (11, 30)))
     tolerance = {"float64": 1e-13, "float32": 1e-5, "float16": 1e-2}[dtype]
     a, b, c = map(cupy.asarray, (rows, matrix, columns))
-    with capturable_matmul():
-        products = [a @ b, a @ c.T, b.T @ a.T, c @ a.T, a[0] @ b, a[:1] @ b, b[:, :1].copy().T @ a.T]
-    expected = [rows @ matrix, rows @ columns.T, matrix.T @ rows.T, columns @ rows.T, rows[0] @ matrix]
-    expected += [rows[:1] @ matrix, matrix[:, :1].T @ rows.T]
+    products = [matmul(a, b), matmul(a, c.T), matmul(b.T, a.T), matmul(c, a.T), matmul(a[:1], b)]
+    products += [matmul(b[:, :1].copy().T, a.T)]
+    expected = [rows @ matrix, rows @ columns.T, matrix.T @ rows.T, columns @ rows.T, rows[:1] @ matrix]
+    expected += [matrix[:, :1].T @ rows.T]
     for value, reference in zip(products, expected, strict=True):
         assert value.shape == reference.shape
         np.testing.assert_allclose(to_host(value), reference, rtol=tolerance, atol=tolerance * 10)
-    assert "__matmul__" not in vars(cupy.ndarray)  # CuPy's own product again
-    with pytest.raises(ValueError, match="not contiguous"), capturable_matmul():
-        a[:, ::2] @ b[::2]
+    with pytest.raises(ValueError, match="not contiguous"):
+        matmul(a[:, ::2], b[::2])
+
+
+def test_a_capture_does_not_disturb_products_of_other_threads_and_streams():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((30, 30)) for _ in range(2)]
+    a, b = map(cupy.asarray, arrays)
+    elsewhere = {}
+
+    def multiply(name, stream):
+        with stream:
+            elsewhere[name] = (a @ b, matmul(a, b))
+            stream.synchronize()
+
+    def run():
+        thread = threading.Thread(target=multiply, args=("thread", cupy.cuda.Stream(non_blocking=True)))
+        thread.start()
+        thread.join()
+        return (matmul(a, b),)
+
+    run()
+    outputs, replay = capture_graph(run)
+    replay()
+    multiply("after", cupy.cuda.get_current_stream())
+    for product in (*outputs, *elsewhere["thread"], *elsewhere["after"]):
+        np.testing.assert_allclose(to_host(product), arrays[0] @ arrays[1], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["lstm_step_forward_with_gemm", "lstm_step_backward_with_gemm"])
+@pytest.mark.parametrize("rows", [4, 10])
+def test_the_loads_of_the_products_in_a_kernel_overlap(name, rows):
+    kernel = launch.compile_kernel("lstm", name, "float32", ROWS=rows)
+    assert kernel.num_regs >= 50  # each value that is under way has a register
+    assert kernel.local_size_bytes == 0
 
 
 def test_masks_are_the_cpus():

@@ -1,8 +1,12 @@
 """The CUDA kernels without a GPU: compiled for the CPU unchanged, and the fused set compared with the plain one."""
 
+import os
+import re
 import shutil
 import subprocess
-from functools import cache, partial
+import sys
+from functools import cache
+from pathlib import Path
 
 import cuda_on_cpu
 import numpy as np
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 from minilstm import plain
 from minilstm.config import Config
 from minilstm.device import to_host
+from minilstm.events import Report
 from minilstm.gpu import fused, launch, multi_tensor
 from minilstm.gpu import lstm as gpu_lstm
 from minilstm.gradcheck import check_gradients
@@ -21,6 +26,8 @@ from minilstm.gradcheck_cases import BOUND, CASES, RandomInputs, Shapes, lstm_ca
 from minilstm.layers.embedding import SparseGradient
 from minilstm.optim import zero_moments
 from minilstm.step import init_train_state, train_step
+from minilstm.text.corpus import load_corpus
+from minilstm.train import train
 
 KERNELS = {
     "lstm": (
@@ -202,7 +209,7 @@ def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(seed, step, si
 @pytest.mark.parametrize(
     ("file", "name", "right", "wrong"),
     [
-        ("softmax", "softmax_cross_entropy_backward", "- (v == target)", "+ (v == target)"),
+        ("softmax", "softmax_cross_entropy_backward", "- (v == target ? w : 0)", "+ (v == target ? w : 0)"),
         ("lstm", "lstm_step_backward", "dc * i * (1 - g * g)", "dc * i * (1 + g * g)"),
         ("embedding", "embedding_backward", "sum += (acc_t)", "sum -= (acc_t)"),
     ],
@@ -260,14 +267,103 @@ def test_arrays_that_are_not_contiguous_are_refused():
         multi_tensor.clip_by_global_norm({"x": x[:, ::2]}, 1.0)
 
 
+def registers(source, tmp_path):
+    """Compile a source or a file with nvcc: kernel -> registers per thread. No kernel may use memory for a variable."""
+    if isinstance(source, str):
+        (tmp_path / "kernels.cu").write_text(source)
+        source = tmp_path / "kernels.cu"
+    command = [
+        "nvcc",
+        "-arch=sm_90",
+        "-cubin",
+        "-Werror=all-warnings",
+        "-Xptxas",
+        "-v",
+        source,
+        "-o",
+        tmp_path / "cubin",
+    ]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    names = re.findall(r"Compiling entry function '(\w+)'", report)
+    assert set(re.findall(r"(\d+) bytes stack frame", report)) == {"0"}, report
+    return dict(zip(names, map(int, re.findall(r"Used (\d+) registers", report)), strict=True))
+
+
+needs_nvcc = pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc to compile the kernels with")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc to compile the kernels with")
+@needs_nvcc
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 @pytest.mark.parametrize("file", KERNELS)
 def test_nvcc_compiles_the_kernels(file, dtype, tmp_path):
-    compile_with_nvcc = partial(subprocess.run, check=True, cwd=tmp_path)
-    options = "-arch=sm_90", "-cubin", "-Werror=all-warnings"
-    (tmp_path / "kernel.cu").write_text(launch.kernel_source(file, dtype))
-    compile_with_nvcc(["nvcc", *options, "kernel.cu", "-o", "kernel.cubin"])
+    assert set(registers(launch.kernel_source(file, dtype), tmp_path)) == set(KERNELS[file])
     if dtype == "float32":  # and the file alone, as an editor would check it
-        compile_with_nvcc(["nvcc", *options, launch.KERNELS / f"{file}.cu", "-o", "as_it_is.cubin"])
+        registers(launch.KERNELS / f"{file}.cu", tmp_path)
+
+
+@pytest.mark.slow
+@needs_nvcc
+@pytest.mark.parametrize("rows", [4, 10])
+def test_the_loads_of_the_products_in_a_kernel_overlap(rows, tmp_path):
+    source = launch.kernel_source("lstm", "float32", ROWS=rows)
+    with_bounds = registers(source, tmp_path)
+    without = registers(source.replace("__launch_bounds__(256, 1)", ""), tmp_path)
+    for name in ("lstm_step_forward_with_gemm", "lstm_step_backward_with_gemm"):
+        assert with_bounds[name] >= 50  # each value that is under way has a register
+    assert without["lstm_step_backward_with_gemm"] < 50 or rows == 10  # what the bounds are for
+
+
+def test_half_precision_masks_have_the_layers_value_for_every_threshold(monkeypatch):
+    scales = []
+    monkeypatch.setattr(launch, "launch", lambda file, name, grid, arguments: scales.append(arguments[4]))
+    like = np.zeros(1)
+    thresholds = range(2, 65537)  # 65536 / 1 is too large for half precision
+    expected = np.ones(len(thresholds), np.float16)
+    for n, threshold in enumerate(thresholds):
+        fused.dropout_masks(0, 0, (1,), threshold / 65536, "float16", like)
+        expected[n] *= 65536 / threshold  # as in layers/dropout.py
+    np.testing.assert_array_equal(np.float32(scales).astype(np.float16), expected)
+
+
+def test_truncated_bptt_computes_no_product_for_the_state_before_the_window(monkeypatch):
+    T, rng, products = 5, np.random.default_rng(0), []
+
+    def counted(a, b):
+        products.append((a.shape, b.shape))
+        return a @ b
+
+    monkeypatch.setattr(gpu_lstm, "matmul", counted)
+    params = {"weight_ih": rng.random((8, 3)), "weight_hh": rng.random((8, 2)), "bias": np.zeros(8)}
+    state = rng.random((4, 2)), rng.random((4, 2))
+    for largest, recurrent in ((700, 0), (0, T - 1)):
+        monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", largest)
+        for dstate, more in ((None, 0), (state, 1)):
+            _, _, cache = fused.lstm_forward(rng.random((T, 4, 3)), state, params)
+            products.clear()
+            fused.lstm_backward(rng.random((T, 4, 2)), dstate, cache)
+            assert len(products) == 3 + recurrent + more  # dW_ih, dW_hh, dinputs
+
+
+def test_training_and_evaluation_give_the_kernels_ids_that_they_need_not_convert(monkeypatch):
+    dtypes = set()
+
+    def embedding_forward(ids, weight, forward=plain.embedding_forward):
+        dtypes.add(ids.dtype)
+        return forward(ids, weight)
+
+    monkeypatch.setattr(plain, "embedding_forward", embedding_forward)
+    corpus = load_corpus()
+    corpus = corpus._replace(splits={name: ids[:500] for name, ids in corpus.splits.items()})
+    state = init_train_state(Config(hidden_size=4, max_max_epoch=1), corpus.vocabulary)
+    assert [report.split for report in train(state, corpus) if isinstance(report, Report)][-1] == "test"
+    assert dtypes == {np.dtype(np.int64)}
+
+
+def test_where_a_gpu_is_required_the_gpu_tests_fail_without_one():
+    tests = Path(__file__).with_name("test_gpu.py")
+    environment = os.environ | {"MINILSTM_REQUIRE_GPU": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode not in (0, 5)
+    assert "--device cuda" in result.stdout

@@ -16,20 +16,21 @@ kernels leave most of the device idle:
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from minilstm.gpu.cublas import handle_of
 from minilstm.types import Array
 
 Run = Callable[[], tuple[Array, ...]]
 Capture = Callable[[Run], tuple[tuple[Array, ...], Callable[[], None]]]
 SECOND_BRANCH = True
 
-captured_streams: ContextVar[tuple[Any, Any] | None] = ContextVar("captured_streams", default=None)
+capturing: ContextVar[bool] = ContextVar("capturing", default=False)
 operands_in_use: ContextVar[list[Any] | None] = ContextVar("operands_in_use", default=None)  # of the second branch
 
 
@@ -54,16 +55,23 @@ def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
     import cupy
 
     pool = cupy.cuda.MemoryPool()  # arrays outside the graph must never reuse its memory
-    stream = streams()[0]
+    for stream in streams():
+        handle_of(stream)  # a capture cannot contain the initialization of cuBLAS
+    first, _ = streams()
     cupy.cuda.get_current_stream().synchronize()
-    token = captured_streams.set(streams())
+    token = capturing.set(True)
     try:
-        with cupy.cuda.using_allocator(pool.malloc), stream:
-            stream.begin_capture()
-            outputs = run()
-            graph = stream.end_capture()
+        with cupy.cuda.using_allocator(pool.malloc), first:
+            first.begin_capture()
+            try:
+                outputs = run()
+            except BaseException:
+                with suppress(Exception):  # a broken capture cannot be ended without an error
+                    first.end_capture()
+                raise
+            graph = first.end_capture()
     finally:
-        captured_streams.reset(token)
+        capturing.reset(token)
 
     def replay(pool: object = pool) -> None:  # keeps the pool alive
         graph.launch()
@@ -79,7 +87,7 @@ def deferred_products() -> Iterator[None]:
     try:
         yield
         if operands:  # otherwise there is nothing to wait for
-            first, second = captured_streams.get() or streams()
+            first, second = streams()
             first.wait_event(second.record())
     finally:
         operands_in_use.reset(token)
@@ -97,11 +105,11 @@ def beside(*operands: Array) -> Iterator[None]:
         All arrays that are read here. They are kept until the branches join: the memory of an array that is given back
         earlier would be used again by the first branch, perhaps before the second has read it.
     """
-    both, in_use = captured_streams.get(), operands_in_use.get()
-    if both is None or in_use is None or not SECOND_BRANCH:
+    in_use = operands_in_use.get()
+    if in_use is None or not capturing.get() or not SECOND_BRANCH:
         yield
         return
-    first, second = both
+    first, second = streams()
     second.wait_event(first.record())
     in_use.extend(operands)
     with second:

@@ -19,8 +19,8 @@ extern "C" __global__ void dropout_mask(scalar_t* mask, unsigned long long seed,
         key[0] += 0x9E3779B97F4A7C15;
         key[1] += 0xBB67AE8584CAA73B;
     }
-    for (int j = 0; j < 16 && 16 * k + j < size; ++j) {
+    for (int j = 0; j < 16; ++j) {
         int bits = word[j / 4] >> (16 * (j % 4)) & 0xFFFF;
-        mask[16 * k + j] = bits < threshold ? scale : (acc_t)0;
+        if (16 * k + j < size) mask[16 * k + j] = bits < threshold ? scale : (acc_t)0;
     }
 }
