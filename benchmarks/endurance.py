@@ -6,10 +6,8 @@ Linux only. Writes endurance-cpu.json and endurance-cpu.png. A reduced toy prese
 run has a hundred epochs with evaluations, checkpoints and curves. The process is measured every hundred steps.
 """
 
-import argparse
 import contextlib
 import io
-import json
 import os
 import random
 import re
@@ -19,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, make_parser, write
 from minilstm import plain
 from minilstm.blocks import use_threads
 from minilstm.device import keep_freed_memory
@@ -88,19 +86,16 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.endurance", description=__doc__.split("\n")[0])
+    parser = make_parser("endurance", __doc__)
     parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
     result = {"machine": describe("cpu"), "config": OVERRIDES} | measure(args.steps)
     memory, half = result["memory_mb"], len(result["steps"]) // 2
     print(f"memory after {result['steps'][half]:,} steps: {memory[half]:.1f} MB; at the end: {memory[-1]:.1f} MB")
     print(f"open files: {min(result['open_files'])} to {max(result['open_files'])}")
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "endurance-cpu.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, out / "endurance-cpu.png")
-    print(f"written: {out / 'endurance-cpu.json'} and .png")
+    path = args.out / "endurance-cpu.json"
+    write(result, path, draw)
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":

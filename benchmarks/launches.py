@@ -1,79 +1,129 @@
-"""Kernel launches of a training step on a GPU: number and time by family of kernels.
+"""Kernels of a training step on a GPU: number and time by family of kernels.
 
     python -m benchmarks.launches                    # needs a GPU, and PyTorch for its profiler
 
-Writes launches.json and launches.png. The times are compared with two limits of the device: the matrix products at the
-rate of a large product, and the necessary memory traffic at the rate of a large copy.
+Writes launches.json and launches.png after each preset; --resume keeps the presets that are there. The step is timed
+without the profiler, which slows it down. Its time is compared with two limits of the device: the matrix products at
+the rate of a large product, and the necessary memory traffic at the rate of a large copy. Kernels of the two branches
+of the graph run at the same time, so that the sum over the families can exceed the step; what is left of the step are
+gaps, in which no kernel runs.
 """
 
-import argparse
-import json
 import re
-import sys
-from collections import defaultdict
+import time
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from statistics import median
 
-from benchmarks.machine import copy_rate, describe, gemm_rate, step_bytes, step_operations
-from benchmarks.workers import VOCAB_SIZE, minilstm_step, shape_of
+from benchmarks.machine import (
+    begin,
+    copy_rate,
+    describe,
+    gemm_rate,
+    make_parser,
+    require_gpu,
+    step_bytes,
+    step_operations,
+    write,
+)
+from benchmarks.workers import STEPS_OF_A_TURN, VOCAB_SIZE, minilstm_step, shape_of
 from minilstm.config import PRESETS
-from minilstm.device import select_device
-from minilstm.errors import UserError
 
-FAMILIES = {
-    "LSTM steps": r"lstm_step",  # first match wins: some of these compute a product, too
-    "matrix products": r"gemm|gemv|cutlass|cublas|splitK|dot_kernel|sm90_|sm80_",
-    "softmax": r"softmax_cross_entropy",
-    "embedding": r"embedding_",
-    "dropout masks": r"dropout_mask",
-    "norm, clipping, SGD": r"sum_of_squares|^scale|sgd_update",
-    "copies": r"Memcpy|Memset|copy",
-    "other": r"",
+FAMILIES = {  # the first match wins: some of the LSTM's steps compute a product, too
+    "LSTM steps": "^lstm_step",
+    "matrix products": "gemm|gemv|nvjet|cutlass|cublas|xmma|splitk|dot_kernel|reduce_1block|scal_kernel",
+    "softmax": "^softmax",
+    "embedding": "^embedding",
+    "dropout masks": "^dropout",
+    "norm, clipping, update": "sum_of_squares|norm_and_factor|_update$",
+    "copies": "memcpy|memset|copy",
+    "other": "",
 }
 COLOURS = "#D55E00", "#0072B2", "#E69F00", "#F0E442", "#CC79A7", "#009E73", "#56B4E9", "#BBBBBB"
 
 
-def measure(config, steps):
-    """Number of kernels and microseconds of one step by family, and the time of the step including gaps."""
+def family_of(kernel):
+    """The family of a kernel, by its name in the profiler."""
+    return next(name for name, pattern in FAMILIES.items() if re.search(pattern, kernel, re.IGNORECASE))
+
+
+def step_microseconds(step, turns=10):
+    """Time of a step without the profiler, median over turns; as in training, the loss is read every few steps."""
+    times = []
+    for _ in range(turns + 1):
+        start = time.perf_counter()
+        for _ in range(STEPS_OF_A_TURN["cuda"]):
+            loss = step()
+        float(loss)
+        times.append(1e6 * (time.perf_counter() - start) / STEPS_OF_A_TURN["cuda"])
+    return median(times[1:])
+
+
+def profile_kernels(step, steps):
+    """Number of kernels and their microseconds in one step by family, and the number by name."""
     from torch.profiler import ProfilerActivity, profile
 
-    step = minilstm_step(config, "train", "cuda")
-    for _ in range(5):
-        loss = step()
-    float(loss)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         for _ in range(steps):
             loss = step()
         float(loss)
-    events = [event for event in trace.events() if "cuda" in str(event.device_type).lower()]
-    counts, times = defaultdict(float), defaultdict(float)
-    for event in events:
-        family = next(name for name, pattern in FAMILIES.items() if re.search(pattern, event.name, re.IGNORECASE))
-        counts[family] += 1 / steps
-        times[family] += event.time_range.elapsed_us() / steps
-    whole = max(e.time_range.end for e in events) - min(e.time_range.start for e in events)
+    kernels, times, names = Counter(), Counter(), Counter()
+    for event in trace.events():
+        if "cuda" in str(event.device_type).lower():
+            kernels[family_of(event.name)] += 1 / steps
+            times[family_of(event.name)] += event.time_range.elapsed_us() / steps
+            names[event.name] += 1 / steps
     return {
-        "kernels": {family: round(counts[family], 1) for family in FAMILIES},
+        "kernels": {family: round(kernels[family], 1) for family in FAMILIES},
         "microseconds": {family: times[family] for family in FAMILIES},
-        "step_microseconds": whole / steps,
+        "names": {name: round(count, 1) for name, count in names.most_common()},
     }
 
 
+def measure(preset, precision, steps):
+    """One row: a preset's step, its kernels and its limits."""
+    config = replace(PRESETS[preset], precision=precision)
+    step, shape = minilstm_step(config, "train", "cuda"), shape_of(config, "train")
+    whole = step_microseconds(step)
+    operations, moved = step_operations(config, VOCAB_SIZE, shape, True), step_bytes(config, VOCAB_SIZE, shape)
+    limits = {
+        "products at the GEMM rate": 1e6 * operations / gemm_rate("cuda", config),
+        "bytes at the copy rate": 1e6 * moved / copy_rate("cuda"),
+    }
+    return {
+        "preset": preset,
+        "step_microseconds": whole,
+        "limits_microseconds": limits,
+        "fraction_of_limits": {name: limit / whole for name, limit in limits.items()},
+        **profile_kernels(step, steps),
+    }
+
+
+def print_row(row):
+    """Print a preset's families and limits."""
+    whole = row["step_microseconds"]
+    print(f"{row['preset']}: {whole:.0f} us per step, {sum(row['kernels'].values()):.0f} kernels")
+    for family, number in row["kernels"].items():
+        print(f"  {family:24}{number:>8.0f} kernels{row['microseconds'][family]:>10.0f} us")
+    for name, fraction in row["fraction_of_limits"].items():
+        print(f"  limit, {name}: {row['limits_microseconds'][name]:.0f} us, {fraction:.0%} of the step", flush=True)
+
+
 def draw(result, path):
-    """Plot a stacked bar for each preset, in microseconds per step, with the two limits as lines."""
+    """Plot a stacked bar for each preset, in microseconds per step, with the step and the two limits as lines."""
     from matplotlib.figure import Figure
 
     rows = result["rows"]
     figure = Figure(figsize=(7.5, 1.2 + 0.9 * len(rows)), dpi=150, layout="constrained")
     for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         left = 0.0
-        for (family, time), colour in zip(row["microseconds"].items(), COLOURS, strict=True):
-            axes.barh(row["preset"], time, left=left, color=colour, label=family)
-            left += time
-        axes.barh(row["preset"], max(0.0, row["step_microseconds"] - left), left=left, color="white",
-                  edgecolor="#555555", label="gaps")  # fmt: skip
-        for name, style in (("products at the GEMM rate", "-"), ("bytes at the copy rate", ":")):
+        for (family, taken), colour in zip(row["microseconds"].items(), COLOURS, strict=True):
+            axes.barh(row["preset"], taken, left=left, color=colour, label=family)
+            left += taken
+        axes.axvline(row["step_microseconds"], color="black", linewidth=2.5, label="step")
+        for name, style in (("products at the GEMM rate", "--"), ("bytes at the copy rate", ":")):
             axes.axvline(row["limits_microseconds"][name], color="black", linestyle=style, label=name)
+        axes.set_xlim(0)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("microseconds per training step")
     handles, labels = axes.get_legend_handles_labels()
@@ -82,40 +132,23 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.launches", description=__doc__.split("\n")[0])
+    parser = make_parser("launches", __doc__)
     parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
     parser.add_argument("--precision", choices=("full", "tf32"), default="full")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    parser.add_argument("--resume", action="store_true", help="measure only the rows that the JSON file lacks")
     args = parser.parse_args()
-    try:
-        select_device("cuda")
-    except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
-    result = {"machine": describe("cuda"), "precision": args.precision, "rows": []}
+    require_gpu(parser)
+    path = args.out / "launches.json"
+    result = begin(path, {"machine": describe("cuda"), "precision": args.precision}, args.resume)
+    measured = {row["preset"] for row in result["rows"]}
     for preset in args.presets:
-        config = replace(PRESETS[preset], precision=args.precision)
-        row = {"preset": preset, **measure(config, args.steps)}
-        shape = shape_of(config, "train")
-        operations, moved = step_operations(config, VOCAB_SIZE, shape, True), step_bytes(config, VOCAB_SIZE, shape)
-        row["limits_microseconds"] = {
-            "products at the GEMM rate": 1e6 * operations / gemm_rate("cuda", config),
-            "bytes at the copy rate": 1e6 * moved / copy_rate("cuda"),
-        }
-        result["rows"].append(row)
-        print(f"{preset}: {row['step_microseconds']:.0f} us per step, {sum(row['kernels'].values()):.0f} kernels")
-        for family in FAMILIES:
-            print(f"  {family:20}{row['kernels'][family]:>8.0f} kernels{row['microseconds'][family]:>10.0f} us")
-        for name, time in row["limits_microseconds"].items():
-            print(f"  limit, {name}: {time:.0f} us, {time / row['step_microseconds']:.0%} of the step", flush=True)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "launches.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, out / "launches.png")
-    print(f"written: {out / 'launches'}.json and .png")
-    return 0
+        if preset not in measured:
+            result["rows"].append(measure(preset, args.precision, args.steps))
+            write(result, path, draw)
+            print_row(result["rows"][-1])
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

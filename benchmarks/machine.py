@@ -1,5 +1,7 @@
-"""Description of the machine, its speed limits, and the work of a training step."""
+"""What the benchmarks share: command line, results, the machine and its limits, the work of a training step."""
 
+import argparse
+import json
 import os
 import platform
 import re
@@ -7,12 +9,49 @@ import resource
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from minilstm.blocks import default_threads
 from minilstm.device import select_device, use_precision
+from minilstm.errors import UserError
+from minilstm.files import atomic_write
+
+
+def make_parser(name, doc):
+    """The command line of ``python -m benchmarks.<name>``, with the option that all have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=doc.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="directory (benchmarks/results)")
+    return parser
+
+
+def require_gpu(parser):
+    """CuPy; without a usable GPU the program ends with one line and status 2."""
+    try:
+        return select_device("cuda")[0]
+    except UserError as error:
+        return parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def begin(path, heading, resume):
+    """A result without rows; with `resume` the one in a file, if it has the same heading: machine, dtype and so on."""
+    if resume and path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if {name: earlier.get(name) for name in heading} == heading:
+            return earlier
+        print(f"{path} is of another machine or setting and will be replaced")
+    return heading | {"rows": []}
+
+
+def write(result, path, draw=None):
+    """Write a result to a JSON file, atomically, and a picture of it beside the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=2) + "\n"
+    atomic_write(path, text)
+    if draw:
+        draw(json.loads(text), path.with_suffix(".png"))
 
 
 def describe(device):
@@ -34,6 +73,11 @@ def describe(device):
         description["torch"] = version("torch")  # without importing it: endurance.py measures this process's memory
     except PackageNotFoundError:
         description["torch"] = None
+    if device == "cuda":
+        from cupy.cuda import runtime
+
+        numbers = {"runtime": runtime.runtimeGetVersion(), "driver": runtime.driverGetVersion()}
+        description |= {f"CUDA {name}": f"{n // 1000}.{n % 1000 // 10}" for name, n in numbers.items()}
     return description
 
 

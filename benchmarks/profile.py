@@ -7,15 +7,12 @@ Writes profile-<device>.json and profile-<device>.png. The step runs with instru
 the step. On several threads it includes the gradients of the weights, which are finished after the backward pass.
 """
 
-import argparse
-import json
 import time
 from collections import defaultdict
-from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, make_parser, write
 from benchmarks.workers import minilstm_step
 from minilstm.config import PRESETS
 from minilstm.device import select_device
@@ -92,11 +89,10 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__.split("\n")[0])
+    parser = make_parser("profile", __doc__)
     parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
     result = {"machine": describe(args.device), "unit": "milliseconds per training step", "rows": {}}
     for preset in args.presets:
@@ -105,11 +101,9 @@ def main():
         print(f"{preset}: {total:.1f} ms per step")
         for part in [*PARTS, "other"]:
             print(f"  {part:18}{parts[part]:>9.2f} ms{parts[part] / total:>7.0%}", flush=True)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"profile-{args.device}.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, out / f"profile-{args.device}.png")
-    print(f"written: {out / f'profile-{args.device}.json'} and .png")
+    path = args.out / f"profile-{args.device}.json"
+    write(result, path, draw)
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":

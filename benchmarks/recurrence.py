@@ -2,28 +2,24 @@
 
     python -m benchmarks.recurrence                  # needs a GPU
 
-Writes recurrence.json and recurrence.png: microseconds per time step, forward and backward, against hidden size, with
-all variants in turn. The crossing of the lines is the right value of `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py,
-and the faster kernel has the right value of `ROWS`.
+Writes recurrence.json and recurrence.png after each size: microseconds per time step, forward and backward, against
+hidden size, with all variants in turn; --resume keeps the sizes that are there. Where the line of cuBLAS crosses the
+lower one of the kernels is the right value of `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py, and where those two
+cross the right border in `rows_per_warp`. Weight gradients, the same for all, are not on a second branch here.
 """
 
-import argparse
-import json
 import sys
-from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from benchmarks.machine import describe
-from minilstm.device import select_device, use_precision
-from minilstm.errors import UserError
-from minilstm.gpu import launch, lstm
+from benchmarks.machine import begin, describe, make_parser, require_gpu, write
+from minilstm.device import use_precision
+from minilstm.gpu import lstm
 from minilstm.gpu.graph import capture_graph
 
-WAYS = {  # variant -> MAX_FUSED_HIDDEN_SIZE, ROWS
+WAYS = {  # variant -> MAX_FUSED_HIDDEN_SIZE, rows of the batch per warp
     "cuBLAS": (0, 4),
     "step's kernel, 4 rows": (sys.maxsize, 4),
     "step's kernel, 10 rows": (sys.maxsize, 10),
@@ -31,15 +27,6 @@ WAYS = {  # variant -> MAX_FUSED_HIDDEN_SIZE, ROWS
 COLOURS = "#0072B2", "#D55E00", "#009E73"
 T, B = 20, 20
 WINDOWS = 100  # per measurement
-
-
-def source_with_rows(rows, kernel_source=launch.kernel_source):
-    """`kernel_source` with a given number of rows per warp."""
-
-    def changed(file, dtype, **defines):
-        return kernel_source(file, dtype, **defines).replace("enum { ROWS = 4 }", f"enum {{ ROWS = {rows} }}")
-
-    return changed
 
 
 def make_replay(H, largest, rows, dtype, cupy):
@@ -54,15 +41,9 @@ def make_replay(H, largest, rows, dtype, cupy):
         outputs, _, cache = lstm.lstm_forward(inputs, state, params)
         return outputs, lstm.lstm_backward(doutputs, None, cache)[0]
 
-    with (
-        patch.multiple(lstm, MAX_FUSED_HIDDEN_SIZE=largest, ROWS=rows),
-        patch.object(launch, "kernel_source", source_with_rows(rows)),
-    ):
-        launch.compile_kernel.cache_clear()
+    with patch.multiple(lstm, MAX_FUSED_HIDDEN_SIZE=largest, rows_per_warp=lambda H: rows):
         run()  # compiles the kernels and initializes the library
-        replay = capture_graph(run)[1]
-    launch.compile_kernel.cache_clear()
-    return replay
+        return capture_graph(run)[1]
 
 
 def microseconds(replay, cupy):
@@ -78,6 +59,8 @@ def microseconds(replay, cupy):
 
 def draw(result, path):
     """Plot microseconds per step against hidden size, one line per variant."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     sizes = [row["hidden_size"] for row in result["rows"]]
@@ -94,22 +77,21 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recurrence", description=__doc__.split("\n")[0])
+    parser = make_parser("recurrence", __doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=[100, 200, 300, 400, 512, 650, 1000, 1500])
     parser.add_argument("--dtype", choices=("float32", "float16", "float64"), default="float32")
     parser.add_argument("--precision", choices=("full", "tf32"), default="full")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    parser.add_argument("--resume", action="store_true", help="measure only the rows that the JSON file lacks")
     args = parser.parse_args()
-    try:
-        cupy, _ = select_device("cuda")
-    except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    cupy = require_gpu(parser)
     use_precision(cupy, args.precision)
-    result = {"machine": describe("cuda"), "dtype": args.dtype, "precision": args.precision, "rows": []}
+    path = args.out / "recurrence.json"
+    heading = {"machine": describe("cuda"), "dtype": args.dtype, "precision": args.precision}
+    result = begin(path, heading, args.resume)
+    measured = {row["hidden_size"] for row in result["rows"]}
     print("microseconds per time step, forward and backward\nhidden size" + "".join(f"{way:>24}" for way in WAYS))
-    for H in args.sizes:
+    for H in sorted({*args.sizes} - measured):
         replays = {way: make_replay(H, *how, args.dtype, cupy) for way, how in WAYS.items()}
         times = {way: [] for way in WAYS}
         for replay in replays.values():  # warm-up: uploads the graph to the device
@@ -119,14 +101,10 @@ def main():
                 times[way].append(microseconds(replay, cupy))
         row = {way: median(values) for way, values in times.items()}
         result["rows"].append({"hidden_size": H, "microseconds": row, "rounds": times})
+        write(result, path, draw)
         print(f"{H:11}" + "".join(f"{value:24.2f}" for value in row.values()), flush=True)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recurrence.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, out / "recurrence.png")
-    print(f"written: {out / 'recurrence'}.json and .png")
-    return 0
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

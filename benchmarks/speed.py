@@ -1,34 +1,45 @@
 """Training speed of each preset compared with PyTorch on the same machine, alternating, in one run.
 
     python -m benchmarks.speed                       # CPU: small, medium, large; a few minutes
-    python -m benchmarks.speed --device cuda         # PyTorch eager and as a CUDA graph
+    python -m benchmarks.speed --device cuda
     python -m benchmarks.speed --device cuda --precision tf32
 
-Writes speed-<device>.json and .png. A ratio is words per second of minilstm divided by that of another side, computed
-for each round; its range is over the rounds. The limit is the arithmetic of the matrix products alone at the machine's
-rate for large products.
+Writes speed-<device>.json and .png after each row of the table; --resume keeps the rows that are there. A ratio is
+words per second of minilstm divided by that of another side, computed for each round; its range is over the rounds. The
+limit is the arithmetic of the matrix products alone at the machine's rate for large products.
+
+On a GPU there are further sides: minilstm without a graph, with one branch in its graph, and with cuBLAS computing
+recurrent products that are by default part of a kernel; PyTorch's step as a CUDA graph; and PyTorch as it comes. As it
+comes, PyTorch lets cuDNN multiply in TF32 inside the LSTM, with 11 of float32's 24 significant bits. In the comparison
+proper, with the side "pytorch", TF32 is off on both sides, or on with --precision tf32.
 """
 
-import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
 from tqdm import tqdm
 
-from benchmarks.machine import describe, gemm_rate, step_operations
-from benchmarks.workers import STEPS_OF_A_TURN, TASKS, VOCAB_SIZE, Worker, shape_of, sides
+from benchmarks.machine import begin, describe, gemm_rate, make_parser, step_operations, write
+from benchmarks.workers import MORE_CUBLAS, STEPS_OF_A_TURN, TASKS, VOCAB_SIZE, Worker, shape_of, sides
 from minilstm.config import PRESETS
 
-COLOURS = {"minilstm": "#0072B2", "minilstm, no graph": "#56B4E9", "pytorch": "#E69F00", "pytorch, graph": "#D55E00",
-           "limit": "#999999"}  # fmt: skip
+COLOURS = {
+    "minilstm": "#0072B2",
+    "minilstm, no graph": "#56B4E9",
+    "minilstm, one branch": "#56B4E9",
+    MORE_CUBLAS: "#56B4E9",
+    "pytorch": "#E69F00",
+    "pytorch, graph": "#F2CC85",
+    "pytorch, as it comes": "#F2CC85",
+    "limit": "#999999",
+}
+LABELS = {"limit": "matrix products alone", "pytorch, as it comes": "PyTorch as it comes (TF32 in the LSTM)"}
 SECONDS_OF_A_ROUND = 1.5
 
 
 def compare(preset, config, task, device, rounds):
     """One row of the table: all sides in turn, in `rounds` rounds."""
-    workers = {side: Worker(side, config, task, device) for side in sides(task, device)}
+    workers = {side: Worker(side, config, task, device) for side in sides(config, task, device)}
     counts = {}
     for side, worker in list(workers.items()):  # warm up, and determine the number of turns per round
         try:
@@ -88,48 +99,55 @@ def draw(result, path):
     from matplotlib.figure import Figure
 
     rows = [row for row in result["rows"] if row["task"] == "train"]
-    width = 0.9 * (len(rows[0]["words_per_second"]) + 1)
-    figure = Figure(figsize=(width * len(rows) + 1, 3.8), dpi=150, layout="constrained")
-    for axes, row in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows, strict=True):
+    figure = Figure(figsize=(7.5, 0.4 + sum(0.7 + 0.3 * len(row["words_per_second"]) for row in rows)), dpi=150,
+                    layout="constrained")  # fmt: skip
+    heights = [len(row["words_per_second"]) + 2 for row in rows]
+    panels = figure.subplots(len(rows), squeeze=False, height_ratios=heights)[:, 0] if rows else ()
+    for axes, row in zip(panels, rows, strict=True):
         speed = {**row["words_per_second"], "limit": row["limit_words_per_second"]}
-        labels = {name: name.replace("pytorch", "PyTorch").replace(", ", ",\n") for name in speed}
-        labels["limit"] = "matrix\nproducts\nalone"
-        bars = axes.bar([labels[name] for name in speed], list(speed.values()), color=[COLOURS[name] for name in speed])
-        axes.bar_label(bars, fmt="{:,.0f}", fontsize=9)
-        axes.set_title(f"{row['preset']}: {row['ratio']:.2f} x PyTorch", fontsize=11)
+        labels = [LABELS.get(name, name.replace("pytorch", "PyTorch")) for name in speed]
+        bars = axes.barh(labels, list(speed.values()), color=[COLOURS[name] for name in speed])
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=9, padding=3)
+        axes.set_title(f"{row['preset']}: {row['ratio']:.2f} x PyTorch", fontsize=11, loc="left")
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(axis="x", labelsize=9)
-    figure.axes[0].set_ylabel("training, words per second")
+        axes.tick_params(labelsize=9)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    if rows:
+        axes.set_xlabel("training, words per second")
     figure.savefig(path)
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
+    parser = make_parser("speed", __doc__)
     parser.add_argument("presets", nargs="*", default=["small", "medium", "large"], metavar="preset")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "float64", "float16"), default="float32")
     parser.add_argument("--precision", choices=("full", "tf32"), default="full")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
+    parser.add_argument("--resume", action="store_true", help="measure only the rows that the JSON file lacks")
     args = parser.parse_args()
-    result = {"machine": describe(args.device), "dtype": args.dtype, "precision": args.precision, "rows": []}
+    name = f"speed-{args.device}" + f"-{args.dtype}" * (args.dtype != "float32") + "-tf32" * (args.precision == "tf32")
+    path = args.out / f"{name}.json"
+    heading = {"machine": describe(args.device), "dtype": args.dtype, "precision": args.precision}
+    result = begin(path, heading, args.resume)
+    measured = {(row["preset"], row["task"]): row for row in result["rows"]}
     print(*(f"{name}: {value}" for name, value in result["machine"].items()), sep="\n")
     print("                            words per second   minilstm/PyTorch     limit  reached    MB peak, each")
     print("preset  task                  minilstm   PyTorch    (min-max)")
     for preset, task in tqdm(
         [(preset, task) for task in args.tasks for preset in args.presets], leave=False, disable=None
     ):
-        config = replace(PRESETS[preset], dtype=args.dtype, precision=args.precision)
-        result["rows"].append(compare(preset, config, task, args.device, args.rounds))
-        print_row(result["rows"][-1])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    name = f"speed-{args.device}" + ("-tf32" if args.precision == "tf32" else "")
-    (out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    if "train" in args.tasks:
-        draw(result, out / f"{name}.png")
-    print(f"written: {out / name}.json and .png")
+        row = measured.get((preset, task))
+        if not row:
+            config = replace(PRESETS[preset], dtype=args.dtype, precision=args.precision)
+            row = compare(preset, config, task, args.device, args.rounds)
+            result["rows"].append(row)
+            write(result, path, draw)
+        print_row(row)
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":

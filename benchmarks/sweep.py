@@ -6,8 +6,6 @@ Writes sweep-cpu.json and sweep-cpu.png. One size is varied at a time, with the 
 curve are measured in turn, round after round, so that a slow period of the machine affects all of them.
 """
 
-import argparse
-import json
 import random
 import subprocess
 import sys
@@ -20,7 +18,7 @@ from statistics import median
 from tqdm import tqdm
 
 import benchmarks.workers as workers
-from benchmarks.machine import describe
+from benchmarks.machine import describe, make_parser, write
 from minilstm.config import PRESETS
 
 SWEEPS = {
@@ -108,9 +106,8 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__.split("\n")[0])
+    parser = make_parser("sweep", __doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
     result = {"machine": describe("cpu"), "microseconds_per_word": {}, "peak_memory_mb": {}}
     for name, values in tqdm(SWEEPS.items(), leave=False, disable=None):
@@ -120,11 +117,9 @@ def main():
     for megabytes in tqdm(CORPUS_MB, leave=False, disable=None):
         result["peak_memory_mb"][megabytes] = memory_of_training(megabytes)
         print(f"peak memory with a text of {megabytes} MB: {result['peak_memory_mb'][megabytes]:.0f} MB", flush=True)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "sweep-cpu.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(json.loads((out / "sweep-cpu.json").read_text()), out / "sweep-cpu.png")
-    print(f"written: {out / 'sweep-cpu.json'} and .png")
+    path = args.out / "sweep-cpu.json"
+    write(result, path, draw)
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":

@@ -21,22 +21,18 @@ the step. Parts of PyTorch: its operations by name, in the CPU time of its profi
 known: b_k is unlimited and D is 0.
 """
 
-import argparse
-import json
 import math
-import multiprocessing
 import re
 import sys
 import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from benchmarks import workers
-from benchmarks.machine import describe
+from benchmarks.machine import describe, make_parser, write
 from benchmarks.profile import timed
 from benchmarks.speed import COLOURS
 from minilstm import blocks
@@ -205,12 +201,6 @@ def measure_steps(preset, counts, rounds):
     return times
 
 
-def alone(function, *arguments):
-    """Call a function in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
 def measure(preset, counts, rounds):
     """Measurements and predictions of one preset: two dicts, side -> number of threads -> row."""
     config, vocab_size = PRESETS[preset], VOCAB_SIZES.get(preset, workers.VOCAB_SIZE)
@@ -218,11 +208,11 @@ def measure(preset, counts, rounds):
     times = measure_steps(preset, counts, rounds)
     measured, predicted = {"work_seconds": {}}, {}
     for side, (parts_of, work_of) in FUNCTIONS.items():
-        work = measured["work_seconds"][side] = alone(work_seconds, work_of, config, vocab_size, counts)
+        work = measured["work_seconds"][side] = workers.alone(work_seconds, work_of, config, vocab_size, counts)
         one, measured[side], predicted[side] = median(times[side, 1]), {}, {}
         for n in counts:
             steps = min(50, max(5, round(SECONDS_OF_A_ROUND / median(times[side, n]))))
-            parts = alone(parts_of, config, vocab_size, n, steps)
+            parts = workers.alone(parts_of, config, vocab_size, n, steps)
             measured[side][n] = {
                 "milliseconds": 1e3 * median(times[side, n]),
                 "range": [1e3 * min(times[side, n]), 1e3 * max(times[side, n])],
@@ -296,10 +286,9 @@ def draw(result, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__.split("\n")[0])
+    parser = make_parser("threads", __doc__)
     parser.add_argument("presets", nargs="*", default=["toy", "small", "medium", "large"], metavar="preset")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", default="benchmarks/results", help="directory (benchmarks/results)")
     args = parser.parse_args()
     counts = [n for n in COUNTS if n <= available_processors()]
     result = {"machine": describe("cpu"), "rounds": args.rounds, "measured": {}, "predicted": {}}
@@ -309,11 +298,9 @@ def main():
     for preset in args.presets:
         result["measured"][preset], result["predicted"][preset] = measure(preset, counts, args.rounds)
         print_rows(preset, result["measured"][preset], result["predicted"][preset])
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "threads-cpu.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(result, out / "threads-cpu.png")
-    print(f"written: {out / 'threads-cpu.json'} and .png")
+    path = args.out / "threads-cpu.json"
+    write(result, path, draw)
+    print(f"written: {path} and .png")
 
 
 if __name__ == "__main__":

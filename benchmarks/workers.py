@@ -20,6 +20,7 @@ from minilstm.train import compile_step
 STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two reads of the loss; training reads it every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"
 VOCAB_SIZE = 10_000
+CUBLAS_ABOVE = 512  # hidden size, for a side that computes fewer products in its own kernels
 
 
 def shape_of(config, task):
@@ -64,12 +65,33 @@ def minilstm_step(config, task, device, graph=True, kernels=None, threads=None):
     return step
 
 
-def pytorch_step(config, task, device, graph=False, threads=None):
-    """The same step with PyTorch's Embedding, LSTM, Linear, cross_entropy, clip_grad_norm_ and SGD."""
+def minilstm_with_one_branch(*args, **kwargs):
+    """`minilstm_step` without the second branch of its graph; the setting is of this process."""
+    from minilstm.gpu import graph
+
+    graph.SECOND_BRANCH = False
+    return minilstm_step(*args, **kwargs)
+
+
+def minilstm_with_cublas(*args, **kwargs):
+    """`minilstm_step` with the recurrent product in cuBLAS already for hidden sizes above `CUBLAS_ABOVE`."""
+    from minilstm.gpu import lstm
+
+    lstm.MAX_FUSED_HIDDEN_SIZE = CUBLAS_ABOVE
+    return minilstm_step(*args, **kwargs)
+
+
+def pytorch_step(config, task, device, graph=False, threads=None, defaults=False):
+    """The same step with PyTorch's Embedding, LSTM, Linear, cross_entropy, clip_grad_norm_ and SGD.
+
+    By default PyTorch lets cuDNN, and so the LSTM, use TF32, but not its own products; here `config.precision` decides
+    on both, unless `defaults` is true.
+    """
     import torch
 
     torch.set_num_threads(threads or default_threads())
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    if not defaults:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
     device = torch.device(device)
     dtype = getattr(torch, config.dtype)
     V, H, L = VOCAB_SIZE, config.hidden_size, config.num_layers
@@ -128,17 +150,26 @@ def pytorch_graph(step):
     return replay
 
 
+MORE_CUBLAS = f"minilstm, cuBLAS above {CUBLAS_ABOVE}"
 SIDES = {
     "minilstm": minilstm_step,
     "minilstm, no graph": partial(minilstm_step, graph=False),
+    "minilstm, one branch": minilstm_with_one_branch,
+    MORE_CUBLAS: minilstm_with_cublas,
     "pytorch": pytorch_step,
     "pytorch, graph": partial(pytorch_step, graph=True),
+    "pytorch, as it comes": partial(pytorch_step, defaults=True),
 }
 
 
-def sides(task, device):
-    """The sides to compare: for training on a GPU also minilstm without a graph, and PyTorch with one."""
-    return list(SIDES) if device == "cuda" and task == "train" else ["minilstm", "pytorch"]
+def sides(config, task, device):
+    """The sides to compare: for training on a GPU all of them that differ for this config."""
+    if device == "cpu" or task != "train":
+        return ["minilstm", "pytorch"]
+    from minilstm.gpu.lstm import MAX_FUSED_HIDDEN_SIZE
+
+    differs = CUBLAS_ABOVE < config.hidden_size <= MAX_FUSED_HIDDEN_SIZE
+    return [side for side in SIDES if differs or side != MORE_CUBLAS]
 
 
 def serve(connection, side, config, task, device, threads=None, vocab_size=VOCAB_SIZE):
@@ -156,6 +187,12 @@ def serve(connection, side, config, task, device, threads=None, vocab_size=VOCAB
             seconds.append((time.perf_counter() - start) / steps)
         connection.send(seconds)
     connection.send(peak_memory_mb())
+
+
+def alone(function, *arguments):
+    """Call a function in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 class Worker:

@@ -1,0 +1,297 @@
+"""The benchmarks without a GPU: the stages of gpu.sh, results that grow row by row, the families of kernels."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import determinism, launches, machine, speed, workers
+from minilstm.config import PRESETS
+
+ROOT = Path(__file__).parents[1]
+needs_bash = pytest.mark.skipif(
+    not (shutil.which("bash") and shutil.which("timeout")), reason="bash and GNU timeout are needed"
+)
+
+STAGES = [  # of gpu.sh, in its order, with a folder for PTB
+    "smoke", "gpu-tests", "recurrence", "speed", "launches", "train-small", "determinism", "memcheck", "train-large",
+    "train-medium", "speed-tf32", "speed-evaluate",
+]  # fmt: skip
+
+
+def program(path, text):
+    """Write an executable script."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/usr/bin/env bash\n" + text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with copies of gpu.sh and stages.sh, and stand-ins for programs in bin/, which are found first."""
+    for name in ("gpu.sh", "stages.sh"):
+        (tmp_path / "benchmarks").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "benchmarks" / name, tmp_path / "benchmarks")
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def run(place, *command):
+    """Run a command in the place; returns its status and output."""
+    environment = os.environ | {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+    result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+    print(result.stdout, result.stderr)
+    return result.returncode, result.stdout
+
+
+def run_list(place, stages, limit=60):
+    """Run a list of stages."""
+    heading = f"results=results work=work limit={limit} ptb=ptb\nsource benchmarks/stages.sh\n"
+    program(place / "list.sh", heading + stages + "\nfinish\n")
+    return run(place, "bash", "list.sh")
+
+
+@needs_bash
+def test_a_stage_that_meets_its_limit_goes_on_in_the_next_call(place):
+    program(place / "bin" / "slow", "echo row >>results/rows; [ $(wc -l <results/rows) -ge 2 ] || sleep 60")
+    stages = "stage slow 1 1 slow\nstage other 1 9 echo measured"
+    status, output = run_list(place, stages)
+    assert status == 0
+    assert output.endswith("not done yet, call again: slow\n")
+    assert (place / "results/other.txt").read_text().startswith("measured\n")
+    status, output = run_list(place, stages)
+    assert status == 0
+    assert output.endswith("all done\n")
+    assert run_list(place, stages) == (0, "all done\n")  # nothing is repeated
+    assert (place / "results/rows").read_text() == "row\nrow\n"
+
+
+@needs_bash
+def test_a_process_of_a_stage_that_meets_its_limit_ends_with_it(place):
+    program(place / "bin" / "parent", "child & wait")
+    program(place / "bin" / "child", "trap 'echo ended >results/child; exit' TERM; sleep 60 & wait")
+    run_list(place, "stage parent 1 2 parent")
+    assert (place / "results/child").read_text() == "ended\n"
+
+
+@needs_bash
+def test_after_a_failure_the_other_stages_still_run_and_the_next_call_repeats_it(place):
+    stages = "stage broken 1 9 ls nothing\nstage other 1 9 echo measured"
+    for ran in (True, False):
+        status, output = run_list(place, stages)
+        assert status == 1
+        assert "FAILED: broken\n" in output
+        assert ("== other" in output) == ran
+    assert (place / "results/broken.txt").read_text().count("FAILED with status 2") == 2
+    assert (place / "results/done.txt").read_text() == "other\n"
+
+
+@needs_bash
+def test_a_stage_waits_for_the_next_call_if_too_little_time_is_left(place):
+    status, output = run_list(place, "stage long 9 99 touch results/a\nstage short 1 9 touch results/b", limit=25)
+    assert status == 0
+    assert output.endswith("not done yet, call again: long\n")
+    assert not (place / "results/a").exists()
+    assert (place / "results/b").exists()
+
+
+@needs_bash
+def test_a_fresh_machine_goes_on_with_the_results_of_an_earlier_one(place):
+    run_list(place, "stage one 1 9 echo 1")
+    shutil.rmtree(place / "work")
+    output = run_list(place, "stage one 1 9 echo 1\nstage two 1 9 echo 2")[1]
+    assert "== one" not in output
+    assert "== two" in output
+
+
+@needs_bash
+def test_a_training_is_resumed_and_its_curve_is_kept_while_it_runs(place):
+    program(  # on the CPU, and at first for more epochs than anyone has time for
+        place / "bin/python3",
+        f"""echo "$@" >>commands
+        case "$*" in *--resume*) more="--max-steps 1" ;; *) more="--max-max-epoch 1000000" ;; esac
+        PYTHONPATH={ROOT} exec {sys.executable} "${{@/cuda/cpu}}" $more""",
+    )
+    program(  # a limit that is met as soon as metrics are among the results
+        place / "bin/timeout",
+        """shift 2; "$@" &
+        until [ -s results/ptb-toy-cuda/metrics.csv ]; do sleep 0.1; done
+        kill $!; wait $!; exit 124""",
+    )
+    os.symlink(ROOT / "data/toy", place / "ptb")
+    status, output = run_list(place, "training toy", limit=999)
+    assert status == 0
+    assert output.endswith("not done yet, call again: train-toy\n")
+    assert (place / "work/toy/checkpoint.safetensors").exists()
+    (place / "bin/timeout").unlink()
+    status, output = run_list(place, "training toy", limit=999)
+    assert status == 0
+    assert "train-toy: all calls:" in output
+    assert output.endswith("all done\n")
+    first, second = (place / "commands").read_text().splitlines()
+    assert first == "-m minilstm train --device cuda --out work/toy --model toy --data ptb"
+    assert second == "-m minilstm train --device cuda --out work/toy --resume"
+    kept = {path.name for path in (place / "results/ptb-toy-cuda").iterdir()}
+    assert {"config.json", "machine.json", "metrics.csv", "seconds.txt"} <= kept
+    assert "checkpoint.safetensors" not in kept
+
+
+@needs_bash
+def test_nothing_is_measured_after_a_failed_smoke_test(place):
+    program(place / "bin/python3", 'echo "$2" >>commands; exit 1')
+    for limit in ("300", "21"):
+        status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", limit)
+        assert status == 1
+        assert output.endswith("FAILED: smoke\n")
+    assert (place / "commands").read_text() == "benchmarks.smoke\n" * 2
+    assert [path.name for path in (place / "results").iterdir()] == ["smoke.txt"]
+
+
+@needs_bash
+def test_the_stages_of_gpu_sh_run_in_their_order_and_once(place):
+    program(place / "bin/python3", 'echo "$@" >>commands; [ "$MINILSTM_REQUIRE_GPU" = 1 ]')
+    program(place / "bin/compute-sanitizer", "exit 0")
+    status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", "540")
+    assert status == 0
+    assert output.endswith("all done\n")
+    assert [line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("==")] == STAGES
+    assert (place / "results/done.txt").read_text().split() == STAGES[1:]
+    status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", "540")
+    assert status == 0
+    assert [line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("==")] == ["smoke"]
+
+
+@needs_bash
+def test_a_short_call_of_gpu_sh_names_what_is_left(place):
+    program(place / "bin/python3", "exit 0")
+    program(place / "bin/compute-sanitizer", "exit 0")
+    status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", "35")
+    assert status == 0
+    assert output.endswith("not done yet, call again: " + " ".join(STAGES[1:]) + "\n")
+
+
+def test_results_grow_row_by_row_and_a_second_run_measures_what_is_missing(tmp_path, monkeypatch, capsys):
+    measured, failing = [], ["medium"]
+
+    def compare(preset, config, task, device, rounds):
+        if preset in failing:
+            raise MemoryError
+        measured.append(preset)
+        sides = {"minilstm": 2.0, "pytorch": 1.0}
+        ratios = dict.fromkeys(("ratio", "ratio_min", "ratio_max"), 2.0)
+        limits = {"limit_words_per_second": 4.0, "fraction_of_limit": 0.5}
+        return {"preset": preset, "task": task, "words_per_second": sides, "peak_memory_mb": sides} | ratios | limits
+
+    monkeypatch.setattr(speed, "compare", compare)
+    command = ["speed", "small", "medium", "--tasks", "train", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(MemoryError):
+        speed.main()
+    failing.clear()
+    path = tmp_path / "speed-cpu.json"
+    assert [row["preset"] for row in json.loads(path.read_text())["rows"]] == ["small"]
+    assert (tmp_path / "speed-cpu.png").exists()
+    monkeypatch.setattr(sys, "argv", [*command, "--resume"])
+    speed.main()
+    assert measured == ["small", "medium"]
+    assert [row["preset"] for row in json.loads(path.read_text())["rows"]] == ["small", "medium"]
+    monkeypatch.setattr(sys, "argv", command)  # without --resume everything is measured again
+    speed.main()
+    assert measured == ["small", "medium", "small", "medium"]
+    assert capsys.readouterr().out.count("written") == 2
+
+
+def test_rows_of_another_machine_are_not_kept(tmp_path):
+    path = tmp_path / "result.json"
+    machine.write({"machine": {"cpu": "one"}, "rows": [1]}, path)
+    assert machine.begin(path, {"machine": {"cpu": "one"}}, True)["rows"] == [1]
+    assert machine.begin(path, {"machine": {"cpu": "one"}}, False)["rows"] == []
+    assert machine.begin(path, {"machine": {"cpu": "another"}}, True)["rows"] == []
+
+
+def test_the_sides_on_a_gpu():
+    def names(preset, task="train", device="cuda"):
+        return workers.sides(PRESETS[preset], task, device)
+
+    assert names("small", device="cpu") == names("small", task="evaluate, batch 1") == ["minilstm", "pytorch"]
+    assert names("small") == names("large") == [side for side in workers.SIDES if side != workers.MORE_CUBLAS]
+    assert names("medium") == list(workers.SIDES)
+    assert {*workers.SIDES, "limit"} == {*speed.COLOURS}
+
+
+def test_the_side_with_pytorchs_defaults_leaves_them_alone():
+    torch = pytest.importorskip("torch")
+    config = replace(PRESETS["test"], hidden_size=4)
+    before = torch.backends.cudnn.allow_tf32
+    workers.pytorch_step(config, "train", "cpu", defaults=True)
+    assert torch.backends.cudnn.allow_tf32 == before
+    try:
+        workers.pytorch_step(config, "train", "cpu")
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        (
+            "matrix products",
+            "nvjet_hsh_64x8_64x16_1x2_v_bz_TNT, nvjet_sm100_tst_64x32_64x16_2x1_2cta_h_bz_splitK_TNT, "
+            "ampere_sgemm_32x128_nn, ampere_sgemm_64x32_sliced1x4_tn, volta_sgemm_128x64_nt, sm90_xmma_gemm_f32f32_"
+            "tf32f32_f32_tn_n_tilesize64x64x32_warpgroupsize1x1x1_execute_segment_k_off_kernel__5x_cublas, "
+            "void cutlass::Kernel2<cutlass_80_simt_sgemm_128x64_8x5_nn_align1>(cutlass_80_simt_sgemm_128x64_8x5_nn_"
+            "align1::Params), void cublasLt::splitKreduce_kernel<32; 16; int; float; float>, splitKreduce_kernel, "
+            "void gemv2T_kernel_val<int; int; float; float; float; float; 128; 16; 4; 4; false>, gemvNSP_kernel, "
+            "std::enable_if<!(false); void>::type internal::gemvx::kernel<int; int; float>, gemmSN_TN_kernel, "
+            "void gemmk1_kernel<int; float; 256; 5; true>, void dot_kernel<float; 128; 0>, "
+            "void reduce_1Block_kernel<float; 128; 7>, void scal_kernel<double; 1>",
+        ),
+        (
+            "LSTM steps",
+            "lstm_step_forward, lstm_step_forward_with_gemm, lstm_step_backward, lstm_step_backward_with_gemm",
+        ),
+        ("softmax", "softmax_cross_entropy_forward, softmax_cross_entropy_backward"),
+        ("embedding", "embedding_forward, embedding_backward"),
+        ("dropout masks", "dropout_mask"),
+        ("norm, clipping, update", "sum_of_squares, norm_and_factor, sgd_update, sparse_sgd_update, adam_update"),
+        ("copies", "Memcpy DtoD (Device -> Device), Memset (Device), cupy_copy__float32_float32"),
+        ("other", "cupy_add__float32_float32_float32, cupy_multiply__float32_float_float32"),
+    ],
+)
+def test_every_kernel_has_its_family(family, names):
+    assert {name: launches.family_of(name) for name in names.split(", ")} == dict.fromkeys(names.split(", "), family)
+
+
+def test_every_kernel_of_the_package_has_a_family():
+    sources = [path.read_text() for path in (ROOT / "minilstm/gpu/kernels").glob("*.cu")]
+    names = [name for text in sources for name in re.findall(r"__global__ void (?:__launch\w+\(.*?\) )?(\w+)\(", text)]
+    assert len(names) > 8
+    assert "other" not in map(launches.family_of, names)
+
+
+def test_a_difference_between_two_processes_is_found(monkeypatch):
+    ends = [([3.0, 2.0, 1.0], "a"), ([3.0, 2.0, 1.5], "b")]
+    monkeypatch.setattr(determinism, "alone", lambda *arguments: ends.pop(0))
+    row = determinism.compare("tf32", 3, "small")
+    assert not row["same"]
+    assert row["first_step_that_differs"] == 3
+    ends[:] = [([3.0], "a"), ([3.0], "a")]
+    row = determinism.compare("float32", 1, "small")
+    assert row["same"]
+    assert row["first_step_that_differs"] is None
+
+
+def test_the_time_of_a_step_is_not_that_of_the_profiler(monkeypatch):
+    steps = []
+    assert launches.step_microseconds(lambda: steps.append(1) or np.float32(1.0), turns=2) > 0
+    assert len(steps) == 3 * workers.STEPS_OF_A_TURN["cuda"]
