@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from minilstm.gpu import launch
+from minilstm.gpu import launch, linear, lstm
 from minilstm.optim import clip_by_global_norm
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.solutions import lesson10 as solutions
@@ -16,12 +16,19 @@ from minilstm_lessons.solutions import lesson10 as solutions
 NEW = "zeros", "ones", "full", "arange", "empty"  # functions that make an array out of nothing
 
 
+PASSES = {"sum_of_squares": 1, "sgd_update": 3}  # kernels for all parameters: ways of each element from or to memory
+
+
 class Launch(NamedTuple):
-    """A call that would be a kernel on a GPU: its name, the bytes it reads and writes, its multiply-adds times two."""
+    """A call that would be a kernel on a GPU.
+
+    Its name, the bytes it reads and writes, its multiply-adds times two, and whether it is on a graph's second branch.
+    """
 
     name: str
     moved: int
     operations: int
+    beside: bool = False
 
 
 class DeviceArray(np.ndarray):
@@ -34,6 +41,7 @@ class DeviceArray(np.ndarray):
 
     launches = None  # a list while `launched` is listening
     may_wait = False
+    beside = False  # whether the launches are on the second branch
 
     def refuse(self, *_):
         raise TypeError("the host wants to know a number that is on the GPU, and would have to wait for it")
@@ -125,7 +133,7 @@ def write_down(name, arrays, operations=0):
     """A launch, where `launched` is listening."""
     if DeviceArray.launches is not None:
         moved = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray | np.generic))
-        DeviceArray.launches.append(Launch(name, moved, operations))
+        DeviceArray.launches.append(Launch(name, moved, operations, DeviceArray.beside))
 
 
 def write_down_kernel(file, name, grid, arguments, dtype=None, **defines):
@@ -137,9 +145,11 @@ def write_down_kernel(file, name, grid, arguments, dtype=None, **defines):
         operations = 2 * len(rows) * weights.size
     if name == "embedding_forward":
         arrays = arrays[1:] + arrays[2:]  # of the matrix only the rows that go into the outputs
-    if file == "multi_tensor":
-        passes = {"sum_of_squares": 1, "scale": 2, "sgd_update": 3}[name]  # ways of each element from or to memory
-        DeviceArray.launches.append(Launch(f"{name} (.cu)", passes * int(arrays[0]["size"].sum()) * dtype.itemsize, 0))
+    if name == "sparse_sgd_update":
+        arrays = arrays[1:] + 2 * arrays[1:2]  # of the matrix only the rows that are read and written
+    if name in PASSES:
+        moved = PASSES[name] * int(arrays[0]["tensor"]["size"].sum()) * dtype.itemsize
+        DeviceArray.launches.append(Launch(f"{name} (.cu)", moved, 0))
     else:
         write_down(f"{name} (.cu)", arrays, operations)
 
@@ -159,6 +169,16 @@ def cuda_functions(file, *names):
 
 
 @contextmanager
+def beside(*operands):
+    """In the place of `minilstm.gpu.graph.beside`: its launches are marked."""
+    DeviceArray.beside = True
+    try:
+        yield
+    finally:
+        DeviceArray.beside = False
+
+
+@contextmanager
 def launched(may_wait=False):
     """``with launched() as launches``: a list that fills with the launches of the block.
 
@@ -168,7 +188,12 @@ def launched(may_wait=False):
     before = DeviceArray.launches, DeviceArray.may_wait
     DeviceArray.launches, DeviceArray.may_wait = [], may_wait
     try:
-        with patch.object(launch, "launch", write_down_kernel), np.errstate(all="ignore"):
+        with (
+            patch.object(launch, "launch", write_down_kernel),
+            patch.object(linear, "beside", beside),
+            patch.object(lstm, "beside", beside),
+            np.errstate(all="ignore"),
+        ):
             yield DeviceArray.launches
     finally:
         DeviceArray.launches, DeviceArray.may_wait = before
