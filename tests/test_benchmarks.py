@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import determinism, launches, machine, speed, workers
+from benchmarks import determinism, launches, machine, smoke, speed, workers
 from minilstm.config import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -295,3 +295,86 @@ def test_the_time_of_a_step_is_not_that_of_the_profiler(monkeypatch):
     steps = []
     assert launches.step_microseconds(lambda: steps.append(1) or np.float32(1.0), turns=2) > 0
     assert len(steps) == 3 * workers.STEPS_OF_A_TURN["cuda"]
+
+
+def test_the_smoke_test_fails_on_a_wrong_number_and_on_an_error(tmp_path, monkeypatch, capsys):
+    def broken(cupy):
+        yield "kernel", 0.0, 1e-5
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(smoke, "require_gpu", lambda parser: np)
+    monkeypatch.setattr(smoke, "describe", lambda device: {"device": "none"})
+    monkeypatch.setattr(smoke, "registers", list)
+    monkeypatch.setattr(smoke, "check_products", lambda cupy: [("product", np.nan, 1e-5), ("other", 2e-5, 1e-5)])
+    monkeypatch.setattr(smoke, "check_kernels", broken)
+    monkeypatch.setattr(smoke, "check_steps", lambda cupy: [("steps", 1e-5, 1e-4)])
+    monkeypatch.setattr(sys, "argv", ["smoke", "--out", str(tmp_path)])
+    assert smoke.main() == 1
+    result = json.loads((tmp_path / "smoke.json").read_text())
+    assert result["failed"] == ["product", "other", "broken: RuntimeError('no such kernel')"]
+    assert [row["check"] for row in result["checks"] if row["passed"]] == ["kernel", "steps"]
+    assert "WRONG: product" in capsys.readouterr().out
+    monkeypatch.setattr(smoke, "check_products", lambda cupy: [])
+    monkeypatch.setattr(smoke, "check_kernels", lambda cupy: [])
+    assert smoke.main() == 0
+
+
+def run_pretended(tmp_path, name, changes, *arguments):
+    """Run a benchmark's `main` on the pretended GPU, after some changes to its module; returns its JSON."""
+    pretended_gpu = pytest.importorskip("pretended_gpu")
+    if reason := pretended_gpu.missing():
+        pytest.skip(reason)
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, "tests")
+        import pretended_gpu
+        pretended_gpu.activate()
+        import cupy
+        from benchmarks import {name} as benchmark
+        {changes}
+        sys.exit(benchmark.main())
+    """
+    command = [sys.executable, "-c", code, *arguments, "--out", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    print(result.stdout, result.stderr)
+    assert result.returncode == 0
+    return json.loads((tmp_path / f"{name}.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--no-pool"]])
+def test_the_smoke_test_passes_on_the_pretended_gpu(tmp_path, flags):
+    cases = "benchmark.CASES = benchmark.CASES[:1]" if flags else ""
+    result = run_pretended(tmp_path, "smoke", cases, *flags)
+    assert result["failed"] == []
+    assert len(result["checks"]) == (9 if flags else 18)
+    assert len(result["kernels"]) == 12
+
+
+@pytest.mark.slow
+def test_all_variants_of_the_recurrence_run_on_the_pretended_gpu(tmp_path):
+    changes = "benchmark.WINDOWS = 1; cupy.cuda.get_elapsed_time = lambda begin, end: 1.0"
+    result = run_pretended(tmp_path, "recurrence", changes, "8", "20", "--rounds", "1")
+    assert [row["hidden_size"] for row in result["rows"]] == [8, 20]
+    assert all(len(row["microseconds"]) == 3 for row in result["rows"])
+    assert (tmp_path / "recurrence.png").exists()
+
+
+@pytest.mark.slow
+def test_the_kernels_of_a_step_are_counted_on_the_pretended_gpu(tmp_path):
+    pytest.importorskip("torch")
+    changes = (
+        "benchmark.STEPS_OF_A_TURN = {'cuda': 1}; benchmark.gemm_rate = benchmark.copy_rate = lambda *arguments: 1e9; "
+        "import benchmarks.workers; benchmarks.workers.VOCAB_SIZE = 50"
+    )
+    result = run_pretended(tmp_path, "launches", changes, "test", "--steps", "1")
+    assert [row["preset"] for row in result["rows"]] == ["test"]
+    assert result["rows"][0]["step_microseconds"] > 0
+    assert (tmp_path / "launches.png").exists()
+
+
+@pytest.mark.slow
+def test_training_twice_is_the_same_on_the_pretended_gpu(tmp_path):
+    changes = "benchmark.alone = lambda function, *arguments: function(*arguments)"
+    result = run_pretended(tmp_path, "determinism", changes, "float32", "--preset", "test", "--steps", "3")
+    assert [row["same"] for row in result["rows"]] == [True]
