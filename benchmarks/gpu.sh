@@ -29,8 +29,8 @@ memcheck() {
         python3 -m benchmarks.smoke --no-pool --out "$work"
 }
 
-attempt smoke 1 90 python3 -m benchmarks.smoke --out "$results" || { failed=' smoke' unfinished=''; finish; }
-stage gpu-tests 60 200 python3 -m pytest -q -p no:cacheprovider tests/test_gpu.py
+attempt smoke 1 120 python3 -m benchmarks.smoke --out "$results" || { failed=' smoke' unfinished=''; finish; }
+stage gpu-tests 60 200 python3 -m pytest -v --maxfail=10 -p no:cacheprovider tests/test_gpu.py
 stage recurrence 20 120 python3 -m benchmarks.recurrence "${options[@]}"
 stage speed 30 240 python3 -m benchmarks.speed --device cuda --tasks train --rounds 3 "${options[@]}"
 stage launches 20 120 python3 -m benchmarks.launches "${options[@]}"

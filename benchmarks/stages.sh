@@ -32,6 +32,7 @@ attempt() {
     echo "== $name: $*"
     timeout --kill-after=15 "$time" "$@" 2>&1 | tee -a "$results/$name.txt"
     status=${PIPESTATUS[0]}
+    [ -n "$(tail -c 1 "$results/$name.txt")" ] && echo | tee -a "$results/$name.txt"  # it ended within a line
     case $status in
         0) outcome='done' ;;
         124) outcome='continues in the next call'; unfinished+=" $name" ;;
@@ -49,32 +50,31 @@ stage() {
 
 # training PRESET: train on the texts in $ptb, or resume. The curve and metrics so far are in RESULTS.
 training() {
-    local preset=$1 run=$work/$1 kept=$results/ptb-$1-cuda
-    is_done "train-$preset" && return
+    local preset=$1 run=$work/$1 kept=$results/ptb-$1-cuda start=$SECONDS copier
     local command=(python3 -m minilstm train --device cuda --out "$run")
+    is_done "train-$preset" && return
     if [ -e "$run/checkpoint.safetensors" ]; then
         command+=(--resume)
     else  # the first call, or on a fresh machine
-        rm -rf "$kept" "$results/train-$preset.txt"
         command+=(--model "$preset" --data "$ptb")
     fi
-    mkdir -p "$kept"
     while sleep 2 && kill -0 $$; do copy_run "$run" "$kept"; done &>/dev/null &
-    local copier=$!
+    copier=$!
     stage "train-$preset" 30 "$limit" "${command[@]}"
     kill $copier
     wait $copier 2>/dev/null
     copy_run "$run" "$kept"
+    echo $((SECONDS - start)) >>"$run.seconds"
     is_done "train-$preset" || return
-    awk -v name="train-$preset:" '$1 == "--" && $2 == name { sum += $3 } END { print "-- " name, "all calls:", sum, "s" }' \
-        "$results/train-$preset.txt" | tee "$kept/seconds.txt"
+    awk '{ sum += $1 } END { print sum, "s in all calls, with startup and evaluation" }' "$run.seconds" |
+        tee "$kept/seconds.txt"
 }
 
-# Copy what is small of a run.
+# copy_run RUN KEPT: copy what is small of a run, as soon as there is something.
 copy_run() {
     local file
     for file in config.json machine.json metrics.csv curve.png; do
-        if [ -e "$1/$file" ]; then cp "$1/$file" "$2"; fi
+        if [ -e "$1/$file" ]; then mkdir -p "$2" && cp "$1/$file" "$2"; fi
     done
 }
 
