@@ -8,7 +8,7 @@ fails.
 
 Products and kernel are compared with NumPy in float64, relative to the largest element; steps without a graph with the
 same steps on the CPU, and the captured graph, with one branch and with two, with the steps without a graph: losses and
-parameters after `STEPS` steps.
+parameters after `STEPS` steps. Last are ids outside the vocabulary, which the kernels must not use as an index.
 """
 
 import subprocess
@@ -99,6 +99,15 @@ def check_steps(cupy):
             yield name + f"graph, branches: {branches}", largest_difference(replayed, eager), bound
 
 
+def check_ids(cupy):
+    """Yield name, error and bound of steps with ids outside the vocabulary: the loss is NaN, and nothing is written."""
+    config = replace(PRESETS["toy"], hidden_size=24, num_steps=7, batch_size=5)
+    for inputs, targets in ((-1, 0), (1000, 0), (0, 1000)):
+        state = init_train_state(config, ["a", "b"], cupy)
+        loss, _ = train_step(state, *(cupy.full((7, 5), n, dtype=np.int64) for n in (inputs, targets)), 1.0, fused)
+        yield f"NaN for inputs {inputs} and targets {targets} of 2 words", float(np.isfinite(to_host(loss))), 0.0
+
+
 def registers():
     """Registers and bytes of local memory per thread of the kernels with a product."""
     rows = []
@@ -127,9 +136,10 @@ def main():
     cupy = require_gpu(parser)
     if args.no_pool:
         cupy.cuda.set_allocator(None)
+    path = args.out / "smoke.json"
     result = {"machine": describe("cuda"), "clocks": clocks(), "checks": [], "failed": [], "kernels": []}
     print(*(f"{name}: {value}" for name, value in result["machine"].items()), f"clocks: {result['clocks']}", sep="\n")
-    for check in (check_products, check_kernels, check_steps):
+    for check in (check_products, check_kernels, check_steps, check_ids):
         try:
             for name, error, bound in check(cupy):
                 passed = error <= bound  # not if it is NaN
@@ -141,13 +151,14 @@ def main():
         except Exception as error:
             traceback.print_exc()
             result["failed"].append(f"{check.__name__}: {error!r}")
+        write(result, path)  # whatever the next one does to the process
     result["kernels"] = registers()
+    write(result, path)
     for row in result["kernels"]:
         print(*(f"{name} {value}" for name, value in row.items()), sep=", ")
         if row["dtype"] == "float32" and (row["registers"] < FEWEST_REGISTERS or row["local_bytes"] > 0):
             print(f"  slow: it should have at least {FEWEST_REGISTERS} registers and no local memory")
-    write(result, args.out / "smoke.json")
-    print(*(f"FAILED: {name}" for name in result["failed"]), f"written: {args.out / 'smoke.json'}", sep="\n")
+    print(*(f"FAILED: {name}" for name in result["failed"]), f"written: {path}", sep="\n")
     return 1 if result["failed"] else 0
 
 

@@ -308,6 +308,7 @@ def test_the_smoke_test_fails_on_a_wrong_number_and_on_an_error(tmp_path, monkey
     monkeypatch.setattr(smoke, "check_products", lambda cupy: [("product", np.nan, 1e-5), ("other", 2e-5, 1e-5)])
     monkeypatch.setattr(smoke, "check_kernels", broken)
     monkeypatch.setattr(smoke, "check_steps", lambda cupy: [("steps", 1e-5, 1e-4)])
+    monkeypatch.setattr(smoke, "check_ids", lambda cupy: [])
     monkeypatch.setattr(sys, "argv", ["smoke", "--out", str(tmp_path)])
     assert smoke.main() == 1
     result = json.loads((tmp_path / "smoke.json").read_text())
@@ -347,7 +348,7 @@ def test_the_smoke_test_passes_on_the_pretended_gpu(tmp_path, flags):
     cases = "benchmark.CASES = benchmark.CASES[:1]" if flags else ""
     result = run_pretended(tmp_path, "smoke", cases, *flags)
     assert result["failed"] == []
-    assert len(result["checks"]) == (9 if flags else 18)
+    assert len(result["checks"]) == (12 if flags else 21)
     assert len(result["kernels"]) == 12
 
 
