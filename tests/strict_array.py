@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 HANDED_OVER = np.asarray, np.array  # with like=: data from the host is copied to the device
+REFUSED = np.ones, np.full  # with like= NumPy passes on an argument that CuPy does not take; ones_like works
 UFUNC_METHODS = "__call__", "reduceat"
 
 
@@ -44,6 +45,8 @@ class StrictArray(np.lib.mixins.NDArrayOperatorsMixin):
         return wrap(result) if out is None else out[0]  # in place: the same object
 
     def __array_function__(self, function, types, args, kwargs):
+        if function in REFUSED:
+            raise TypeError(f"CuPy does not support np.{function.__name__}(..., like=StrictArray)")
         if function in HANDED_OVER:
             return asarray(*args, **kwargs)
         return wrap(function(*unwrap(args), **{name: unwrap(value) for name, value in kwargs.items()}))

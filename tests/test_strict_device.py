@@ -57,6 +57,8 @@ def test_strict_arrays_refuse_numpy_and_silent_conversion():
         lambda: strict @ plain,
         lambda: np.add(strict, 1, out=plain),
         lambda: np.add(plain, 1, out=strict),
+        lambda: np.ones(3, like=strict),
+        lambda: np.full(3, 1.0, like=strict),
         lambda: np.asarray(strict),
         lambda: np.array([strict]),
         lambda: np.stack([strict, plain]),

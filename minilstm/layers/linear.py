@@ -32,7 +32,7 @@ def linear_backward(doutputs: Array, cache: Cache) -> tuple[Array, Grads]:
     rows, params = cache
     drows = doutputs.reshape(len(rows), -1)  # (N, V)
     dinputs = matmul(drows, params["weight"])
-    ones = np.ones((1, len(drows)), dtype=drows.dtype, like=drows)
+    ones = np.ones_like(drows[:, 0])[None]  # (1, N)
     db = matmul(ones, drows).reshape(-1)  # (V,), a sum as a product: faster
     grads = {"weight": deferred_matmul(drows.T, rows), "bias": db}
     return dinputs.reshape(*doutputs.shape[:-1], -1), grads

@@ -138,7 +138,7 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
     grads = {  # (1), summed over all steps
         "weight_ih": deferred_matmul(dz.T, inputs.reshape(T * B, D)),
         "weight_hh": deferred_matmul(dz.T, hs[:-1].reshape(T * B, H)),
-        "bias": np.ones(T * B, dtype=dz.dtype, like=dz) @ dz,  # in float16, .sum() would round after each term
+        "bias": np.ones_like(dz[:, 0]) @ dz,  # in float16, .sum() would round after each term
     }
     dinputs = matmul(dz, params["weight_ih"]).reshape(T, B, D)  # (1)
     return dinputs, (dh_next, dc_next), grads
