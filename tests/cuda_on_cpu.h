@@ -3,6 +3,7 @@
 // A thread runs until it waits for others: for its warp in a shuffle, or for its block in __syncthreads(). Only then
 // does the next coroutine start; threads that never wait share one, one after the other.
 #pragma once
+#undef _FORTIFY_SOURCE  // it forbids _longjmp to another stack
 #include <math.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -10,7 +11,6 @@
 #include <ucontext.h>
 
 #include <algorithm>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <tuple>
@@ -38,13 +38,12 @@ struct Coroutine {
     std::unique_ptr<char[]> stack;
 };
 enum { STACK_BYTES = 1 << 16, MAX_THREADS = 1024, WARP_SIZE = 32 };
-static std::deque<Coroutine> coroutines;
-static Coroutine* current;
+static Coroutine coroutines[MAX_THREADS], *current;
 static jmp_buf scheduler;
 static std::function<void()> call_kernel;
 static unsigned next_thread, num_threads;
 
-static void run_threads()  // the main function of every coroutine; _longjmp, unlike swapcontext, costs no system call
+static void run_threads()  // the main function of every coroutine
 {
     for (;;) {
         while (next_thread < num_threads) {
@@ -58,7 +57,8 @@ static void run_threads()  // the main function of every coroutine; _longjmp, un
     }
 }
 
-static void resume(Coroutine& coroutine)
+// noipa: the compiler must not conclude from the body of a function that switches threads which registers it changes.
+__attribute__((noipa)) static void resume(Coroutine& coroutine)
 {
     current = &coroutine;
     threadIdx = coroutine.thread;
@@ -73,7 +73,7 @@ static void resume(Coroutine& coroutine)
     setcontext(&context);
 }
 
-static void wait(State state)
+__attribute__((noipa)) static void wait(State state)
 {
     current->state = state;
     if (!_setjmp(current->place)) _longjmp(scheduler, 1);
@@ -82,16 +82,14 @@ static void wait(State state)
 static void run_block()
 {
     next_thread = 0;
-    for (size_t n = 0; next_thread < num_threads; ++n) {  // start every thread; coroutine n is idle
-        if (n == coroutines.size()) coroutines.emplace_back();
-        resume(coroutines[n]);
-    }
-    auto resume_all = [](State state) {
+    int started = 0;
+    while (next_thread < num_threads) resume(coroutines[started++]);
+    auto resume_all = [started](State state) {
         bool any = false;
-        for (Coroutine& coroutine : coroutines)
-            if (coroutine.state == state) {
+        for (int n = 0; n < started; ++n)
+            if (coroutines[n].state == state) {
                 any = true;
-                resume(coroutine);
+                resume(coroutines[n]);
             }
         return any;
     };
@@ -133,7 +131,49 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int bit)
     return round[thread ^ bit];
 }
 
+// One thread runs at a time, so that every operation is atomic.
+template <class T> T atomicCAS(T* address, T expected, T value)
+{
+    T old = *address;
+    if (old == expected) *address = value;
+    return old;
+}
+template <class T> T atomicAdd(T* address, T value)
+{
+    T old = *address;
+    *address += value;
+    return old;
+}
+
+template <class To, class From> To bits_as(From x)
+{
+    To y;
+    memcpy(&y, &x, sizeof y);
+    return y;
+}
+static inline int __float_as_int(float x) { return bits_as<int>(x); }
+static inline float __int_as_float(int x) { return bits_as<float>(x); }
+static inline long long __double_as_longlong(double x) { return bits_as<long long>(x); }
+static inline double __longlong_as_double(long long x) { return bits_as<double>(x); }
+
+static inline int __clz(unsigned x) { return x ? __builtin_clz(x) : 32; }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 {
     return (unsigned __int128)a * b >> 64;
 }
+
+// Half precision, of cuda_fp16.h, which is then an empty file. Arithmetic is in float.
+struct __half_raw { unsigned short x; };
+struct __half {
+    _Float16 value;
+    __half() = default;
+    template <class T> __half(T x) : value(x) {}
+    __half(__half_raw raw) : value(bits_as<_Float16>(raw)) {}
+    operator float() const { return value; }
+    operator __half_raw() const { return {bits_as<unsigned short>(value)}; }
+};
+using half = __half;
+static inline unsigned short __half_as_ushort(half x) { return bits_as<unsigned short>(x); }
+static inline half __ushort_as_half(unsigned short x) { return bits_as<half>(x); }
