@@ -4,7 +4,6 @@ test_pretended_gpu.py runs this file in a process of its own, with the plugin pr
 """
 
 import ctypes
-from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,7 +15,7 @@ from minilstm import plain
 from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.device import to_host
-from minilstm.gpu import fused
+from minilstm.gpu import cublas, fused
 from minilstm.gpu import lstm as gpu_lstm
 from minilstm.step import init_train_state
 from minilstm.train import compile_step
@@ -57,19 +56,19 @@ def on(cupy):
     )  # fmt: skip
 
 
-@contextmanager
-def capture(on, mode=RELAXED):
-    """Capture on the first stream, with a memory pool of the graph's own; leaves `on.graph` if nothing was refused."""
-    with on.cupy.cuda.using_allocator(on.pool.malloc), on.first:
-        on.first.begin_capture(mode)
-        try:
-            yield
+def capture(on, run, mode=RELAXED):
+    """Capture a function on the first stream, with a memory pool for the graph; sets `on.graph`."""
+    try:
+        with on.cupy.cuda.using_allocator(on.pool.malloc), on.first:
+            on.first.begin_capture(mode)
+            result = run()
             on.graph = on.first.end_capture()
-        finally:
-            if any_capture(on):
-                with pytest.raises(on.runtime.CUDARuntimeError, match="Invalidated"):
-                    on.first.end_capture()
-    assert not any_capture(on)
+            return result
+    finally:
+        if any_capture(on):  # something was refused
+            with pytest.raises(on.runtime.CUDARuntimeError, match="Invalidated"):
+                on.first.end_capture()
+        assert not any_capture(on)
 
 
 def any_capture(on):
@@ -137,27 +136,27 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_capture_refuses_to(what, on):
     action, error = REFUSED[what]
-    with pytest.raises(on.runtime.CUDARuntimeError, match=error), capture(on):
-        on.x + 1
-        action(on)
-    with capture(on):  # and the streams can be used again
-        y = on.x + 1
+    with pytest.raises(on.runtime.CUDARuntimeError, match=error):
+        capture(on, lambda: (on.x + 1, action(on)))
+    y = capture(on, lambda: on.x + 1)  # the streams can be used again
     on.graph.launch()
     assert y.tolist() == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(
-    "query", [lambda on: on.first.done, lambda on: on.first.record().done], ids=["stream", "event"]
-)
+@pytest.mark.parametrize("query", ["stream", "event"])
 def test_a_query_says_that_nothing_is_done_and_invalidates_the_capture(query, on):
-    with pytest.raises(on.runtime.CUDARuntimeError, match="Invalidated"), capture(on):
-        assert not query(on)
+    def run():
+        assert not (on.first if query == "stream" else on.first.record()).done
         on.x + 1
+
+    with pytest.raises(on.runtime.CUDARuntimeError, match="Invalidated"):
+        capture(on, run)
 
 
 def test_an_invalid_capture_refuses_everything_on_its_streams(on):
     error = on.runtime.CUDARuntimeError
-    with pytest.raises(error, match="Invalidated"), capture(on):
+
+    def run():
         fork(on)
         with pytest.raises(error, match="Unsupported"):
             on.first.synchronize()
@@ -167,73 +166,84 @@ def test_an_invalid_capture_refuses_everything_on_its_streams(on):
             with pytest.raises(error, match="Invalidated"), stream:
                 on.x + 1
 
+    with pytest.raises(error, match="Invalidated"):
+        capture(on, run)
+
 
 def test_the_default_stream_may_be_used_only_beside_a_non_blocking_stream(on):
-    null = on.cupy.cuda.Stream.null
-    with capture(on), null:
-        assert (on.x + 1).tolist() == [1, 2, 3, 4]  # runs at once
-    assert on.graph is not None
+    def run():
+        with on.cupy.cuda.Stream.null:
+            return (on.x + 1).tolist()  # runs at once
+
+    assert capture(on, run) == [1, 2, 3, 4]
     on.first = on.cupy.cuda.Stream()
-    with pytest.raises(on.runtime.CUDARuntimeError, match="Implicit"), capture(on), null:
-        on.x + 1
+    with pytest.raises(on.runtime.CUDARuntimeError, match="Implicit"):
+        capture(on, run)
 
 
 def test_memory_may_be_allocated_in_relaxed_mode_only(on):
-    with capture(on):
-        on.cupy.empty(1 << 20)
+    capture(on, lambda: on.cupy.empty(1 << 20))
     on.pool = on.cupy.cuda.MemoryPool()
-    with pytest.raises(on.runtime.CUDARuntimeError, match="Unsupported"), capture(on, GLOBAL):
-        on.cupy.empty(1 << 20)
+    with pytest.raises(on.runtime.CUDARuntimeError, match="Unsupported"):
+        capture(on, lambda: on.cupy.empty(1 << 20), GLOBAL)
 
 
 def test_cupy_itself_refuses_products_and_transfers(on):
     square = on.cupy.eye(3)
     square @ square
-    with capture(on):
+
+    def run():
         with pytest.raises(NotImplementedError, match="cuBLAS"):  # CuPy issue 6290
             square @ square
         for transfer in (square.get, lambda: on.cupy.asarray(np.ones(3))):
             with pytest.raises(RuntimeError, match="capturing"):
                 transfer()
 
+    capture(on, run)
 
-def replays(on, result, times=20):
+
+def replays(on, result):
     """The results of several replays, each in another order of the nodes."""
     values = []
-    for _ in range(times):
+    for _ in range(20):
         on.graph.launch()
         values.append(result.tolist())
     return values
 
 
 def test_a_fork_that_is_joined_is_right_in_any_order(on):
-    with capture(on):
+    def run():
         a = on.x + 1
         fork(on)
         with on.second:
             b = a * 2
         c = a + 10
         join(on)
-        d = b + c
-    assert replays(on, d) == [[13, 16, 19, 22]] * 20
+        return b + c
+
+    result = capture(on, run)
+    assert replays(on, result) == [[13, 16, 19, 22]] * 20
     assert [node.needs for node in pretended_gpu.nodes()] == [[], [0], [0], [1, 2]]
     assert pretended_gpu.critical_path(pretended_gpu.nodes()) == 3
 
 
 def test_a_missing_dependency_gives_wrong_numbers(on):
-    with capture(on):
+    def run():
         a = on.x + 1
         fork(on)
         with on.second:
             b = a * 2
-        d = b + a  # too early
+        result = b + a  # too early
         join(on)
-    assert any(value != [3, 6, 9, 12] for value in replays(on, d))
+        return result
+
+    result = capture(on, run)
+    assert any(value != [3, 6, 9, 12] for value in replays(on, result))
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_an_operand_of_a_branch_freed_before_the_join_gives_wrong_numbers(kept, on):
-    with capture(on):
+    def run():
         a = on.x + 1
         fork(on)
         with on.second:
@@ -242,9 +252,10 @@ def test_an_operand_of_a_branch_freed_before_the_join_gives_wrong_numbers(kept, 
         del a
         c = on.x + 10  # in the memory of a, if that is free
         join(on)
-    values = replays(on, b)
-    assert all(value == [2, 4, 6, 8] for value in values) == kept
-    del c, keep
+        return b, c, keep
+
+    result, *_ = capture(on, run)
+    assert all(value == [2, 4, 6, 8] for value in replays(on, result)) == kept
 
 
 def test_memory_is_nan_when_it_is_allocated_and_when_it_is_freed(on):
@@ -257,25 +268,22 @@ def test_memory_is_nan_when_it_is_allocated_and_when_it_is_freed(on):
 
 
 def test_products_that_may_overlap_need_workspaces_of_their_own(on):
-    from minilstm.gpu import cublas
-
     square = on.cupy.eye(3, dtype="float32")
     for stream in (on.first, on.second):
         cublas.handle_of(stream)
-    with capture(on):
+
+    def run():
         fork(on)
         for stream in (on.first, on.second):
             with stream:
                 cublas.matmul(square, square)
         join(on)
-    (handle, workspace, _), (other, *_) = (cublas.handles[stream.ptr] for stream in (on.first, on.second))
-    cublas.call("cublasSetWorkspace_v2", other, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(1 << 20))
-    with pytest.raises(RuntimeError, match="share a workspace"), capture(on):
-        fork(on)
-        for stream in (on.first, on.second):
-            with stream:
-                cublas.matmul(square, square)
-        join(on)
+
+    capture(on, run)
+    (_, workspace, _), (handle, *_) = (cublas.handles[stream.ptr] for stream in (on.first, on.second))
+    cublas.call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(1 << 20))
+    with pytest.raises(RuntimeError, match="share a workspace"):
+        capture(on, run)
 
 
 def train(config, xp, kernels, steps):
