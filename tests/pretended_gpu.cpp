@@ -1,19 +1,18 @@
-// A pretended GPU: the parts of CUDA's runtime, its driver and cuBLAS that CuPy calls, on the CPU. See pretended_gpu.py.
+// A pretended GPU on the CPU: what CuPy calls of CUDA's runtime, its driver and cuBLAS. See pretended_gpu.py.
 //
-// Work runs at once, or becomes a node of the graph being captured. The rules of stream capture are those of the CUDA
-// Programming Guide, section "CUDA Graphs", parts "Cross-stream Dependencies and Events", "Prohibited and Unhandled
-// Operations" and "Invalidation"; each is cited where it is enforced. The names of the functions below are CuPy's.
+// Work runs at once, or becomes a node of the graph that is being captured. The rules of stream capture are those of the
+// CUDA Programming Guide, chapter "CUDA Graphs": [E] "Cross-stream Dependencies and Events", [P] "Prohibited and
+// Unhandled Operations", [I] "Invalidation"; and of the Runtime API: [M] cudaThreadExchangeStreamCaptureMode.
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <fstream>
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <random>
 #include <set>
 #include <string>
@@ -69,64 +68,49 @@ static std::set<Stream*> streams;
 static Graph* last_captured;
 
 static bool is_legacy(Handle stream) { return stream == 0 || stream == 1; }  // 1 is cudaStreamLegacy
-static Stream& get(Handle stream)
-{
-    static Stream per_thread{true};
-    if (stream == 2) return per_thread;  // cudaStreamPerThread
-    return *(Stream*)stream;
-}
+static Stream& get(Handle stream) { return *(Stream*)stream; }
 
-// "When an invalid operation is attempted during stream capture, any associated capture graphs are invalidated."
-static Error invalidate(Error error, std::function<bool(Stream&)> concerned)
-{
-    for (Stream* stream : streams)
-        if (stream->capture && concerned(*stream)) stream->capture->invalid = true;
-    return error;
-}
+// [I] A forbidden operation invalidates the captures that it concerns: they can only be ended, with an error.
 static Error invalidate(Error error, const std::shared_ptr<Capture>& capture)
 {
     if (capture) capture->invalid = true;
     return error;
 }
-static bool any_capture(std::function<bool(Stream&)> concerned)
-{
-    for (Stream* stream : streams)
-        if (stream->capture && concerned(*stream)) return true;
-    return false;
-}
-static bool all(Stream&) { return true; }
-static bool blocking(Stream& stream) { return stream.blocking; }
-static bool strict(Stream& stream) { return !stream.capture->relaxed; }
 
-// Whether a stream may be used. "When any stream in the same context is being captured, and it was not created with
-// cudaStreamNonBlocking, any attempted use of the legacy stream is invalid."
+// The error, if a stream for which the condition holds is capturing.
+static Error if_capturing(bool (*condition)(const Stream&), Error error)
+{
+    Error result = success;
+    for (Stream* stream : streams)
+        if (stream->capture && condition(*stream)) result = invalidate(error, stream->capture);
+    return result;
+}
+static bool any(const Stream&) { return true; }
+static bool blocking(const Stream& stream) { return stream.blocking; }
+static bool not_relaxed(const Stream& stream) { return !stream.capture->relaxed; }
+
+// [P] The legacy default stream includes all others, but those created with cudaStreamNonBlocking: it may not be used
+// while one of them is being captured.
 static Error check(Handle stream)
 {
-    if (is_legacy(stream)) return any_capture(blocking) ? invalidate(capture_implicit, blocking) : success;
+    if (is_legacy(stream)) return if_capturing(blocking, capture_implicit);
     const auto& capture = get(stream).capture;
     return capture && capture->invalid ? capture_invalidated : success;
 }
 
-// Synchronizing or querying: "It is invalid to synchronize or query the execution status of a stream which is being
-// captured or a captured event, because they do not represent items scheduled for execution."
+// [P] What is being captured, a stream or an event, is not being executed: it cannot be waited for or queried.
 static Error check_wait(Handle stream)
 {
     if (Error error = check(stream)) return error;
-    if (is_legacy(stream) || !get(stream).capture) return success;
-    return invalidate(capture_unsupported, get(stream).capture);
+    return is_legacy(stream) || !get(stream).capture ? success : invalidate(capture_unsupported, get(stream).capture);
 }
-static Error check_wait(Event& event) { return event.capture ? invalidate(captured_event, event.capture) : success; }
-
-// Calls that the driver lists as potentially unsafe, such as cudaMalloc, "are not permitted" in the modes global and
-// thread-local (cudaThreadExchangeStreamCaptureMode); CuPy's default mode is relaxed.
-static Error check_unsafe() { return any_capture(strict) ? invalidate(capture_unsupported, strict) : success; }
-
-// "A synchronous API enqueues work to the legacy stream and synchronizes on it before returning", such as cudaMemcpy.
-static Error check_synchronous()
+static Error check_wait(const Event& event)
 {
-    if (Error error = check(0)) return error;
-    return any_capture(all) ? invalidate(capture_unsupported, all) : success;
+    return event.capture ? invalidate(captured_event, event.capture) : success;
 }
+
+// [M] Outside the mode "relaxed", CuPy's default, potentially unsafe calls such as cudaMalloc are forbidden.
+static Error check_unsafe() { return if_capturing(not_relaxed, capture_unsupported); }
 
 static Error submit(Handle handle, const char* kind, const std::string& name, Work work, Handle workspace = 0)
 {
@@ -146,20 +130,17 @@ static Error wait_event(Handle handle, Event& event)
 {
     if (Error error = check(handle)) return error;
     Stream* stream = is_legacy(handle) ? nullptr : &get(handle);
-    std::shared_ptr<Capture> mine = stream ? stream->capture : nullptr;
-    if (!event.capture) {  // "It is invalid to wait on a non-captured event from a stream which is being captured"
-        return mine ? invalidate(capture_isolation, mine) : success;
-    }
-    if (event.capture->invalid) return invalidate(capture_invalidated, mine);
-    if (event.capture->ended || !stream) {  // the dependency would leave the capture
-        return invalidate(event.capture->ended ? captured_event : capture_isolation, event.capture);
-    }
-    if (mine && mine != event.capture) {  // "It is invalid to merge two separate capture graphs"
+    std::shared_ptr<Capture> mine = stream ? stream->capture : nullptr, its = event.capture;
+    if (!its) return mine ? invalidate(capture_isolation, mine) : success;  // [P] an event that was not captured
+    if (its->invalid) return invalidate(capture_invalidated, mine);
+    if (its->ended) return invalidate(captured_event, mine);
+    if (!stream) return invalidate(capture_isolation, its);                 // the default stream cannot be captured
+    if (mine && mine != its) {                                              // [P] captures cannot be merged
         invalidate(capture_merge, mine);
-        return invalidate(capture_merge, event.capture);
+        return invalidate(capture_merge, its);
     }
-    if (!mine) stream->last.clear();  // a fork: the stream joins the capture
-    stream->capture = event.capture;
+    if (!mine) stream->last.clear();  // [E] a fork: the stream joins the capture
+    stream->capture = its;
     stream->last.insert(event.last.begin(), event.last.end());
     return success;
 }
@@ -189,13 +170,13 @@ static Error end_capture(Stream& stream, Graph** graph)
     const auto& nodes = capture->graph.nodes;
     const auto before = ancestors(nodes);
     for (int n = 0; n < int(nodes.size()); ++n) {
-        // cudaErrorStreamCaptureUnjoined: "a fork that was not joined to the primary stream"
+        // [E] all branches must have been joined to the stream on which the capture began
         bool joined = last.count(n);
         for (int end : last) joined = joined || before[end][n];
         if (!joined) return capture_unjoined;
-        // cuBLAS allows this, and the products overwrite each other's workspace
-        for (int m = 0; m < n; ++m)
-            if (nodes[n].workspace && nodes[m].workspace == nodes[n].workspace && !before[n][m]) return shared_workspace;
+        // cuBLAS would allow this, and the products would overwrite each other's workspace
+        for (int m = 0; m < n && nodes[n].workspace; ++m)
+            if (nodes[m].workspace == nodes[n].workspace && !before[n][m]) return shared_workspace;
     }
     *graph = last_captured = new Graph(capture->graph);
     return success;
@@ -235,15 +216,16 @@ static bool within(const std::map<Handle, size_t>& memory, Handle address, size_
 }
 
 // A copy between device and device, or between device and host if the kind (cudaMemcpyKind) says so.
-static Error copy(Handle to, Handle from, size_t size, int kind, bool asynchronous, Handle stream)
+static Error copy(Handle to, Handle from, size_t size, int kind, Handle stream)
 {
     bool to_device = kind == 1 || kind == 3 || (kind == 4 && within(device_memory, to, size));
     bool from_device = kind == 2 || kind == 3 || (kind == 4 && within(device_memory, from, size));
     if (to_device != within(device_memory, to, size) || from_device != within(device_memory, from, size))
         return invalid_value;
-    bool pageable = !(to_device || within(pinned_memory, to, size)) || !(from_device || within(pinned_memory, from, size));
+    bool pageable = !(to_device || within(pinned_memory, to, size)) ||
+                    !(from_device || within(pinned_memory, from, size));
     bool capturing = !is_legacy(stream) && get(stream).capture;
-    if (asynchronous && capturing && pageable)  // such a copy waits for the stream ("API synchronization behavior")
+    if (capturing && pageable)  // Runtime API, "API synchronization behavior": it would wait
         return invalidate(capture_unsupported, get(stream).capture);
     return submit(stream, "memcpy", "memcpy", [=] { memmove((void*)to, (void*)from, size); });
 }
@@ -256,7 +238,8 @@ struct Blas {
 
 // C = alpha op(A) op(B) + beta C, column-major, op the identity or the transpose
 template <class T, class Sum>
-static void gemm(bool ta, bool tb, int M, int N, int K, Sum alpha, const T* a, int lda, const T* b, int ldb, Sum beta, T* c, int ldc)
+static void gemm(bool ta, bool tb, int M, int N, int K, Sum alpha, const T* a, int lda, const T* b, int ldb, Sum beta,
+                 T* c, int ldc)
 {
     std::vector<Sum> columns(size_t(M) * K), sum(M);
     for (int k = 0; k < K; ++k)
@@ -301,7 +284,7 @@ int cublasGemmEx(Blas* blas, int ta, int tb, int M, int N, int K, const void* al
     return error ? 13 : 0;  // execution failed
 }
 
-// ---------------------------------------------------------------------------------------- the functions that CuPy calls
+// ------------------------------------------------------------------------------------------- what CuPy's modules call
 
 static Handle done_with(Error error, Handle result)
 {
@@ -364,12 +347,13 @@ int runtime_pointerGetMemoryType(Handle address, int)  // cudaMemoryType
 }
 Object* runtime_memcpy(Handle to, Handle from, size_t size, int kind, int)
 {
-    if (Error error = check_synchronous()) return done(error);
-    return done(copy(to, from, size, kind, false, 0));
+    Error error = check(0);  // [P] a synchronous call uses the default stream, and waits
+    if (!error) error = if_capturing(any, capture_unsupported);
+    return done(error ? error : copy(to, from, size, kind, 0));
 }
 Object* runtime_memcpyAsync(Handle to, Handle from, size_t size, int kind, Handle stream, int)
 {
-    return done(copy(to, from, size, kind, true, stream));
+    return done(copy(to, from, size, kind, stream));
 }
 Object* runtime_memset(Handle address, int value, size_t size, int)
 {
@@ -397,8 +381,8 @@ Object* runtime_streamDestroy(Handle stream, int)
 Object* runtime_streamSynchronize(Handle stream, int) { return done(check_wait(stream)); }
 Object* runtime_streamQuery(Handle stream, int) { return PyLong_FromLong(check_wait(stream)); }
 Object* runtime_deviceSynchronize(int)
-{   // "It is also invalid to query or synchronize a broader handle which encompasses an active stream capture"
-    return done(any_capture(all) ? invalidate(capture_unsupported, all) : success);
+{
+    return done(if_capturing(any, capture_unsupported));  // [P] the device includes its streams
 }
 Object* runtime_streamBeginCapture(Handle handle, int, int* options)  // options: how many are given, mode
 {
@@ -418,14 +402,16 @@ Handle runtime_streamEndCapture(Handle stream, int)
 }
 int runtime_streamIsCapturing(Handle stream, int)
 {
-    if (is_legacy(stream)) return done_with(any_capture(blocking) ? capture_implicit : success, 0);
+    if (is_legacy(stream)) {  // here the only error that invalidates nothing
+        auto prevents = [](Stream* each) { return each->blocking && each->capture; };
+        return done_with(std::any_of(streams.begin(), streams.end(), prevents) ? capture_implicit : success, 0);
+    }
     const auto& capture = get(stream).capture;
     if (capture && capture->invalid) PyErr_Format(PyExc_RuntimeError, "the capture has been invalidated");
     return capture != nullptr;
 }
 
 Handle runtime_eventCreateWithFlags(unsigned, int) { return (Handle) new Event; }
-Handle runtime_eventCreate(int) { return (Handle) new Event; }
 Object* runtime_eventDestroy(Event* event, int) { return delete event, done(success); }
 Object* runtime_eventSynchronize(Event* event, int) { return done(check_wait(*event)); }
 Object* runtime_eventQuery(Event* event, int) { return PyLong_FromLong(check_wait(*event)); }
@@ -471,7 +457,6 @@ Handle driver_moduleGetFunction(Handle library, Object* name, int)
     PyErr_Format(PyExc_RuntimeError, "no kernel %s", text.c_str());
     return 0;
 }
-int driver_funcGetAttribute(int attribute, Handle, int) { return attribute == 0 ? 1024 : 0; }  // threads per block
 Object* driver_launchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                             unsigned block_y, unsigned block_z, unsigned shared_bytes, Handle stream, void** pointers,
                             Handle, int)
