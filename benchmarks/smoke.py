@@ -144,7 +144,7 @@ def main():
             for name, error, bound in check(cupy):
                 passed = error <= bound  # not if it is NaN
                 result["checks"].append({"check": name, "error": error, "bound": bound, "passed": passed})
-                shown = "bit for bit" if error == 0 else f"error {error:.1e}, bound {bound:.0e}"
+                shown = "exact" if error == 0 else f"error {error:.1e}, bound {bound:.0e}"
                 print(f"{'' if passed else 'WRONG: '}{name}: {shown}", flush=True)
                 if not passed:
                     result["failed"].append(name)
