@@ -48,7 +48,7 @@ def sgd(params: Params, grads: ClippedGradients, learning_rate: float | Array) -
     tensors = []
     for name, grad in grads.grads.items():
         if isinstance(grad, SparseGradient):
-            arguments = params[name], grad.values, grad.ids, factor, learning_rate, grad.values.shape[1]
+            arguments = params[name], grad.values, grad.ids, factor, learning_rate, *params[name].shape
             launch.launch("multi_tensor", "sparse_sgd_update", (len(grad.ids),), arguments)
         else:
             tensors.append({"x": params[name], "dx": grad, "size": grad.size})

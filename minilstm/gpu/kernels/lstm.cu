@@ -103,8 +103,8 @@ __device__ void skinny_gemm(acc_t* products, const scalar_t* rows, const scalar_
         }
 }
 
-// The launch bounds: blocks have 256 threads, and one block per multiprocessor is enough. Without them the compiler saves
-// registers by using each load before it issues the next; with them the loads of a whole pass of skinny_gemm overlap.
+// The launch bounds: blocks have 256 threads, and one block per multiprocessor is enough. Without them the compiler
+// saves registers by using each load before it issues the next; with them the loads of a pass of skinny_gemm overlap.
 
 extern "C" __global__ void __launch_bounds__(256, 1) lstm_step_forward_with_gemm(
     const scalar_t* h_prev, const scalar_t* W_hh, const scalar_t* bias, scalar_t* gates, const scalar_t* c_prev,
@@ -122,7 +122,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) lstm_step_forward_with_gemm
 // W_hh_T is W_hh transposed, (H, 4H), so that a warp reads its rows. dz_next is the dz of step t + 1.
 extern "C" __global__ void __launch_bounds__(256, 1) lstm_step_backward_with_gemm(
     const scalar_t* dz_next, const scalar_t* W_hh_T, const scalar_t* doutputs, const scalar_t* dc_next,
-    const scalar_t* gates, const scalar_t* c_prev, const scalar_t* tanh_c, scalar_t* dz, scalar_t* dc_prev, int B, int H)
+    const scalar_t* gates, const scalar_t* c_prev, const scalar_t* tanh_c, scalar_t* dz, scalar_t* dc_prev,
+    int B, int H)
 {
     int warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, j = warp % H, first = warp / H * ROWS;
     if (first >= B) return;

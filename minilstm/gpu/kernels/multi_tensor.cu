@@ -57,15 +57,15 @@ extern "C" __global__ void sgd_update(const Tensors tensors, const acc_t* factor
 }
 
 // The same for a sparse gradient: weight (V, D), values (N, D) of the rows ids (N,). One block per row n; of equal ids,
-// all with the same values, the first updates the weight.
+// all with the same values, the first updates the weight; an id outside the vocabulary has no row.
 extern "C" __global__ void sparse_sgd_update(scalar_t* weight, const acc_t* values, const long long* ids,
-                                             const acc_t* factor, const acc_t* learning_rate, int D)
+                                             const acc_t* factor, const acc_t* learning_rate, int V, int D)
 {
     __shared__ acc_t shared[256];
     long long n = blockIdx.x, id = ids[n];
     acc_t before = 0;  // how often the id occurs before n
     for (long long m = threadIdx.x; m < n; m += blockDim.x) before += ids[m] == id;
-    if (block_reduce(before, shared, false) > 0) return;
+    if (block_reduce(before, shared, false) > 0 || id < 0 || id >= V) return;
     acc_t rate = *learning_rate * *factor;
     for (int j = threadIdx.x; j < D; j += blockDim.x)
         weight[id * D + j] = (acc_t)weight[id * D + j] - rate * values[n * D + j];

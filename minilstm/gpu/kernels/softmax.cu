@@ -4,8 +4,8 @@
 //     (2)  loss = sum_n w_n * -log p_n[target_n] / B
 //
 // One block per row n; each thread handles every blockDim.x-th word, AT_ONCE of them in a pass of its loop. Their loads
-// overlap because none is conditional: beyond the end the last word is computed again. Logits are at least float32: acc_t. loss_weights
-// (N,) may be a null pointer, for ones.
+// overlap because none is conditional: beyond the end the last word is computed again. Logits are at least float32:
+// acc_t. loss_weights (N,) may be a null pointer, for ones.
 #include "types.cuh"
 #include "reduce.cuh"
 
