@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -311,21 +312,26 @@ Object* runtime_getDeviceProperties(int, int)
                          "multiProcessorCount", 4, "totalGlobalMem", intptr_t(1) << 33);
 }
 
+// Memory lies between two pages that cannot be accessed, in turn next to the first and to the second.
+static size_t pages(size_t size) { return (size + 4095) / 4096 * 4096; }
 Handle runtime_malloc(size_t size, int)
 {
     if (Error error = check_unsafe()) return done_with(error, 0);
-    Handle address = (Handle)aligned_alloc(256, (size + 255) / 256 * 256);
-    memset((void*)address, 0xFF, size);  // NaN
-    device_memory[address] = size;
-    return address;
+    char* start = (char*)mmap(nullptr, pages(size) + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 4096;
+    mprotect(start, pages(size), PROT_READ | PROT_WRITE);
+    static int count = 0;
+    char* address = ++count % 2 ? start : start + pages(size) - (size + 255) / 256 * 256;
+    memset(address, 0xFF, size);  // NaN
+    device_memory[(Handle)address] = size;
+    return (Handle)address;
 }
 Object* runtime_free(Handle address, int)
 {
     if (Error error = check_unsafe()) return done(error);
-    if (!device_memory.count(address)) return done(invalid_value);
-    memset((void*)address, 0xFF, device_memory[address]);
-    device_memory.erase(address);
-    free((void*)address);
+    auto block = device_memory.find(address);
+    if (block == device_memory.end()) return done(invalid_value);
+    munmap((void*)(address / 4096 * 4096 - 4096), pages(block->second) + 8192);
+    device_memory.erase(block);
     return done(success);
 }
 Handle runtime_hostAlloc(size_t size, unsigned, int)

@@ -10,7 +10,8 @@ CuPy's compiled modules call pretended_gpu.cpp in place of CUDA and cuBLAS, and 
 - CuPy's own headers and the kernels that it generates are compiled with cuda_on_cpu.h. Precompiled device code (CUB,
   Thrust) cannot run: ``CUPY_ACCELERATORS`` is empty, and NumPy sorts.
 
-Memory is NaN when it is allocated and again when it is freed, in CuPy's pools too.
+Memory is NaN when it is allocated and again when CuPy's pools take it back. It lies between pages that cannot be
+accessed, so that most accesses out of bounds end the process.
 """
 
 import atexit
