@@ -96,8 +96,9 @@ static void run_block()
     while (resume_all(waits_for_warp) || resume_all(waits_for_block)) {}
 }
 
-// A launch of a kernel, with a copy of its arguments, to be called any number of times. `shape` (7,) is the grid's x, y
-// and z, the block's, and the bytes of dynamic shared memory; `pointers` has one to each argument, as in cuLaunchKernel.
+// A launch of a kernel, with a copy of its arguments, to be called any number of times. `shape` (7,) is the grid's x,
+// y and z, the block's, and the bytes of dynamic shared memory; `pointers` has one to each argument, as in
+// cuLaunchKernel.
 template <class... A> std::function<void()> bind(void (*kernel)(A...), const unsigned* shape, void** pointers)
 {
     int n = 0;

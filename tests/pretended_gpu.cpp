@@ -1,7 +1,7 @@
 // A pretended GPU on the CPU: what CuPy calls of CUDA's runtime, its driver and cuBLAS. See pretended_gpu.py.
 //
-// Work runs at once, or becomes a node of the graph that is being captured. The rules of stream capture are those of the
-// CUDA Programming Guide, chapter "CUDA Graphs": [E] "Cross-stream Dependencies and Events", [P] "Prohibited and
+// Work runs at once, or becomes a node of the graph that is being captured. The rules of stream capture are those of
+// the CUDA Programming Guide, chapter "CUDA Graphs": [E] "Cross-stream Dependencies and Events", [P] "Prohibited and
 // Unhandled Operations", [I] "Invalidation"; and of the Runtime API: [M] cudaThreadExchangeStreamCaptureMode.
 #include <dlfcn.h>
 #include <stdint.h>
