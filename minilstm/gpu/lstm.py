@@ -16,15 +16,13 @@ from minilstm.types import Array, Cache, Grads, Params, State
 
 # Estimates from the machine code, which benchmarks/recurrence.py measures:
 MAX_FUSED_HIDDEN_SIZE = 700  # with the product in the kernel
-FEW_ROWS_HIDDEN_SIZE = (
-    450  # with 4 rows of the batch per warp: more warps; above with 10: each weight is read less often
-)
+FEW_ROWS_HIDDEN_SIZE = 450  # with few rows of the batch per warp
 
 WARP = 32
 
 
 def rows_per_warp(H: int) -> int:
-    """Rows of the batch for which a warp computes one unit, in the kernels with the product."""
+    """Rows of the batch for which a warp computes one unit: few give more warps, many read each weight less often."""
     return 4 if H <= FEW_ROWS_HIDDEN_SIZE else 10
 
 

@@ -30,10 +30,11 @@ def clip_by_global_norm(grads: Grads, max_grad_norm: float) -> tuple[ClippedGrad
     values = [grad.values if isinstance(grad, SparseGradient) else grad for grad in grads.values()]
     dtype, like = launch.accumulator_dtype(values[0].dtype), values[0]
     partial = np.empty((len(values), BLOCKS), dtype=dtype, like=like)
-    tensors = [{"dx": dx, "partial": partial[n], "size": dx.size} for n, dx in enumerate(values)]
-    for tensor, grad in zip(tensors, grads.values(), strict=True):
+    tensors = []
+    for n, grad in enumerate(grads.values()):
+        tensors.append({"dx": values[n], "partial": partial[n], "size": values[n].size})
         if isinstance(grad, SparseGradient) and not isinstance(grad.counts, int):
-            tensor |= {"counts": grad.counts, "row_size": grad.values.shape[1]}
+            tensors[n] |= {"counts": grad.counts, "row_size": grad.values.shape[1]}
     multi_tensor_apply("sum_of_squares", tensors, like)
     norm, factor = np.empty((), dtype=dtype, like=like), np.empty((), dtype=dtype, like=like)
     arguments = partial, norm, factor, float(max_grad_norm), partial.size
