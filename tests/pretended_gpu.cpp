@@ -463,6 +463,7 @@ Handle driver_moduleGetFunction(Handle library, Object* name, int)
     PyErr_Format(PyExc_RuntimeError, "no kernel %s", text.c_str());
     return 0;
 }
+int driver_funcGetAttribute(int attribute, Handle, int) { return attribute == 0 ? 1024 : 0; }  // threads per block
 Object* driver_launchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                             unsigned block_y, unsigned block_z, unsigned shared_bytes, Handle stream, void** pointers,
                             Handle, int)
