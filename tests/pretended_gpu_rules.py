@@ -4,6 +4,9 @@ test_pretended_gpu.py runs this file in a process of its own, with the plugin pr
 """
 
 import ctypes
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,6 +20,7 @@ from minilstm.config import PRESETS
 from minilstm.device import to_host
 from minilstm.gpu import cublas, fused
 from minilstm.gpu import lstm as gpu_lstm
+from minilstm.gpu.graph import capture_graph
 from minilstm.step import init_train_state
 from minilstm.train import compile_step
 
@@ -284,6 +288,57 @@ def test_products_that_may_overlap_need_workspaces_of_their_own(on):
     cublas.call("cublasSetWorkspace_v2", handle, ctypes.c_void_p(workspace.ptr), ctypes.c_size_t(1 << 20))
     with pytest.raises(RuntimeError, match="share a workspace"):
         capture(on, run)
+
+
+def test_an_error_ends_a_capture_and_the_next_one_is_right(on):
+    def interrupted():
+        on.x + 1
+        raise KeyboardInterrupt
+
+    def forbidden():
+        on.x + 1
+        on.cupy.cuda.get_current_stream().synchronize()
+
+    for run, error in ((interrupted, KeyboardInterrupt), (forbidden, on.runtime.CUDARuntimeError)):
+        with pytest.raises(error):
+            capture_graph(run)
+        (y,), replay = capture_graph(lambda: (on.x + 1,))
+        replay()
+        assert y.tolist() == [1, 2, 3, 4]
+
+
+def test_a_graph_has_memory_of_its_own(on):
+    x, y = on.cupy.ones((2, 4096))  # whole pages
+
+    def run():
+        y[...] = (x + 1) * 2  # results that are given back before the graph ever runs
+        return ()
+
+    _, replay = capture_graph(run)
+    gc.collect()
+    on.cupy.get_default_memory_pool().free_all_blocks()
+    others = [on.cupy.zeros(4096) for _ in range(20)]
+    replay()
+    assert (y == 4).all()
+    assert not any(other.any() for other in others)
+
+
+def test_captures_of_several_threads_wait_for_each_other(on):
+    def capture_and_replay(number):
+        def run():
+            y = on.x + number
+            time.sleep(0.01)  # the other threads' turn
+            return (y + number,)
+
+        with on.cupy.cuda.Stream(non_blocking=True) as stream:
+            (y,), replay = capture_graph(run)
+            replay()
+            stream.synchronize()
+            return y.tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(capture_and_replay, range(8)))
+    assert results == [[2 * number + n for n in range(4)] for number in range(8)]
 
 
 def train(config, xp, kernels, steps):

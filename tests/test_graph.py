@@ -66,6 +66,20 @@ def test_a_step_replayed_on_static_arrays_is_the_plain_step(change):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3 if config.dtype == "float16" else 1e-12)
 
 
+@pytest.mark.parametrize("T", [1, 4, 6])
+def test_a_window_of_another_length_is_refused_and_changes_nothing(T):
+    state = init_train_state(CONFIG, VOCABULARY)
+    step = make_graphed_step(state)
+    ids = np.zeros((6, 3), int)
+    for _ in range(2):
+        step(ids[:5], ids[:5], 0.1)
+    before = {name: param.copy() for name, param in state.params.items()}
+    with pytest.raises(ValueError, match=rf"shape \(5, 3\), not \({T}, 3\)"):
+        step(ids[:T], ids[:T], 0.1)
+    for name, param in before.items():
+        np.testing.assert_array_equal(state.params[name], param)
+
+
 def test_a_step_leaves_parameters_and_state_where_they_were():
     state = init_train_state(CONFIG, VOCABULARY)
     before = [*state.params.values(), *(part for layer in state.carried for part in layer)]

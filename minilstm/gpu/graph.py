@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -30,20 +31,22 @@ Run = Callable[[], tuple[Array, ...]]
 Capture = Callable[[Run], tuple[tuple[Array, ...], Callable[[], None]]]
 SECOND_BRANCH = True
 
+one_capture = RLock()  # at a time: there is one pair of streams
+
 capturing: ContextVar[bool] = ContextVar("capturing", default=False)
 operands_in_use: ContextVar[list[Any] | None] = ContextVar("operands_in_use", default=None)  # of the second branch
 
 
 @cache
 def streams() -> tuple[Any, Any]:
-    """The streams of the two branches. Where both have work, the device prefers the first: others wait for it."""
+    """The streams of the two branches. (Priorities would be lost: CuPy makes graphs that ignore them.)"""
     import cupy
 
-    return cupy.cuda.Stream(non_blocking=True, priority=-1), cupy.cuda.Stream(non_blocking=True, priority=0)
+    return cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)
 
 
 def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
-    """Capture the GPU work of a function without arguments; nothing is executed.
+    """Capture the GPU work of a function without arguments; nothing is executed. One thread captures at a time.
 
     Returns
     -------
@@ -58,10 +61,9 @@ def capture_graph(run: Run) -> tuple[tuple[Array, ...], Callable[[], None]]:
     for stream in streams():
         handle_of(stream)  # a capture cannot contain the initialization of cuBLAS
     first, _ = streams()
-    cupy.cuda.get_current_stream().synchronize()
     token = capturing.set(True)
     try:
-        with cupy.cuda.using_allocator(pool.malloc), first:
+        with one_capture, cupy.cuda.using_allocator(pool.malloc), first:
             first.begin_capture()
             try:
                 outputs = run()
@@ -135,11 +137,15 @@ def graphed_callable(
     -------
     callable
         Its first call runs the function directly, which compiles kernels and initializes libraries. The second call
-        captures a graph; it and all later calls replay the graph.
+        captures a graph; it and all later calls replay the graph. A call with arrays of another shape than the first
+        raises a ValueError and changes nothing.
     """
     arguments: list[Any] = []
     outputs: tuple[Array, ...] = ()
     replay: Callable[[], None] | None = None
+
+    def shape_of(argument: Array | float | None) -> tuple[int, ...] | None:
+        return None if argument is None else getattr(argument, "shape", ())
 
     def static_copy(argument: Array | float | None) -> Array | None:
         if argument is None or isinstance(argument, int | float):
@@ -151,6 +157,10 @@ def graphed_callable(
         if not arguments:
             arguments[:] = [static_copy(argument) for argument in new]
             return function(*arguments)
+        for argument, value in zip(arguments, new, strict=True):
+            shape, new_shape = shape_of(argument), shape_of(value)
+            if new_shape != shape:
+                raise ValueError(f"this graph is for an argument of shape {shape}, not {new_shape}: compile another")
         for argument, value in zip(arguments, new, strict=True):
             if argument is not None:
                 argument[...] = value
