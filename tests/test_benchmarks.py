@@ -4,9 +4,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,17 +47,36 @@ def place(tmp_path):
     return tmp_path
 
 
+def environment(place):
+    """Environment variables with which the stand-ins are found."""
+    return os.environ | {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+
+
 def run(place, *command):
     """Run a command in the place; returns its status and output."""
-    environment = os.environ | {"PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
-    result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, timeout=120)
     print(result.stdout, result.stderr)
     return result.returncode, result.stdout
 
 
+def archived(place):
+    """The names of the files in the archive of the results, and the content of each."""
+    with tarfile.open(place / "results.tgz") as archive:
+        files = [member for member in archive.getmembers() if member.isfile()]
+        return {file.name: archive.extractfile(file).read().decode() for file in files}
+
+
+def wait_until(condition):
+    """Wait until a condition is true, at most a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def run_list(place, stages, limit=60):
     """Run a list of stages."""
-    heading = f"results=results work=work limit={limit} ptb=ptb\nsource benchmarks/stages.sh\n"
+    heading = f"results=results work=work limit={limit} ptb=ptb interval=1\nsource benchmarks/stages.sh\n"
     program(place / "list.sh", heading + stages + "\nfinish\n")
     return run(place, "bash", "list.sh")
 
@@ -80,6 +102,59 @@ def test_a_process_of_a_stage_that_meets_its_limit_ends_with_it(place):
     program(place / "bin" / "child", "trap 'echo ended >results/child; exit' TERM; sleep 60 & wait")
     run_list(place, "stage parent 1 2 parent")
     assert (place / "results/child").read_text() == "ended\n"
+
+
+@needs_bash
+def test_a_stage_that_cannot_resume_is_given_up_at_its_limit(place):
+    program(place / "bin" / "slow", "echo begun; sleep 60")
+    stages = "once long 41 slow\nonce slow 1 slow\nstage other 1 9 echo measured"
+    status, output = run_list(place, stages)
+    assert status == 1
+    assert "FAILED: slow\n" in output
+    assert output.endswith("not done yet, call again: long\n")  # it starts only if it can have all of its time
+    assert re.search("begun\n-- slow: . s, took more than 1 s: given up; ", (place / "results/slow.txt").read_text())
+    status, output = run_list(place, stages)
+    assert status == 0
+    assert "==" not in output
+
+
+@needs_bash
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_call_ends_its_stage_and_keeps_what_it_has(place, number, status):
+    program(
+        place / "bin/python3",
+        """case "$*" in *smoke*) exit; esac
+        trap 'echo saved; exit' TERM; echo begun $$; sleep 60 & wait""",
+    )
+    output = place / "results/gpu-tests.txt"
+    command = ["bash", "benchmarks/gpu.sh", "results", "ptb", "540"]
+    process = subprocess.Popen(  # where the tests run in the background, INT would be ignored
+        command, cwd=place, env=environment(place), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    wait_until(lambda: output.exists() and "begun" in output.read_text())
+    process.send_signal(number)
+    assert process.wait(timeout=60) == status
+    begun, saved = output.read_text().splitlines()
+    assert saved == "saved"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.split()[1]), 0)
+    assert archived(place)["results/gpu-tests.txt"] == output.read_text()
+    assert not (place / "results/done.txt").exists()
+
+
+@needs_bash
+def test_the_archive_has_everything_while_a_stage_runs_and_a_fresh_machine_unpacks_it(place):
+    program(place / "bin/slow", "echo row; until tar tzf results.tgz results/slow.txt; do sleep 0.1; done")
+    status, output = run_list(place, "stage slow 1 30 slow\nstage other 1 9 echo measured")
+    assert status == 0
+    assert output.endswith("all done\n")
+    kept = {f"results/{path.name}": path.read_text() for path in (place / "results").iterdir()}
+    assert {*kept} == {"results/slow.txt", "results/other.txt", "results/done.txt"}
+    assert archived(place) == kept
+    assert not [*place.glob("*.part")]
+    shutil.rmtree(place / "results")
+    assert run_list(place, "stage slow 1 30 slow\nstage other 1 9 echo measured") == (0, "all done\n")
+    assert archived(place) == kept
 
 
 @needs_bash
@@ -147,12 +222,22 @@ def test_a_training_is_resumed_and_its_curve_is_kept_while_it_runs(place):
 @needs_bash
 def test_nothing_is_measured_after_a_failed_smoke_test(place):
     program(place / "bin/python3", 'echo "$2" >>commands; exit 1')
-    for limit in ("300", "21"):
+    for limit in ("300", "30"):
         status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", limit)
         assert status == 1
         assert output.endswith("FAILED: smoke\n")
     assert (place / "commands").read_text() == "benchmarks.smoke\n" * 2
     assert [path.name for path in (place / "results").iterdir()] == ["smoke.txt"]
+
+
+@needs_bash
+def test_a_smoke_test_that_meets_its_limit_has_failed(place):
+    program(place / "bin/python3", "sleep 60")
+    status, output = run(place, "bash", "benchmarks/gpu.sh", "results", "ptb", "26")
+    assert status == 1
+    assert re.search("-- smoke: . s, took more than . s: FAILED; ", output)
+    assert output.endswith("FAILED: smoke\n")
+    assert "call" not in output
 
 
 @needs_bash
