@@ -27,7 +27,7 @@ export MINILSTM_REQUIRE_GPU=1  # where a test needs a GPU, it fails without one
 
 options=(--resume --out "$results")  # --resume: after a time limit, with the rows that are missing
 
-# Memory errors in the kernels: the smoke test once more, outside graphs with each array in its own allocation.
+# Memory errors in the kernels: the smoke test once more, each array outside graphs in an allocation of its own.
 memcheck() {
     local checker
     checker=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -n 1)
@@ -39,7 +39,7 @@ memcheck() {
         python3 -m benchmarks.smoke --no-pool --out "$work"
 }
 
-due smoke 5 || finish
+due smoke 10 || finish
 attempt smoke 120 FAILED python3 -m benchmarks.smoke --out "$results" || { failed=' smoke'; finish; }
 once gpu-tests 200 python3 -m pytest -v --maxfail=10 -p no:cacheprovider tests/test_gpu.py
 stage recurrence 20 120 python3 -m benchmarks.recurrence "${options[@]}"

@@ -4,9 +4,11 @@
 
 Writes launches.json and launches.png after each preset; --resume keeps the presets that are there. The step is timed
 without the profiler, which slows it down. Its time is compared with two limits of the device: the matrix products at
-the rate of a large product, and the necessary memory traffic at the rate of a large copy. Kernels of the two branches
-of the graph run at the same time, so that the sum over the families can exceed the step; what is left of the step are
-gaps, in which no kernel runs.
+the rate of a large product, and the memory traffic of weights, gradients and logits at the rate of a large copy (caches
+can make the step faster than that). Kernels of the two branches of the graph run at the same time, so that the sum over
+the families can exceed the step; what is left of the step are gaps, in which no kernel runs.
+
+Without a single kernel in the profile, the profiler has failed: then nothing is written, and the exit status is 1.
 """
 
 import re
@@ -60,19 +62,24 @@ def step_microseconds(step, turns=10):
 
 
 def profile_kernels(step, steps):
-    """Number of kernels and their microseconds in one step by family, and the number by name."""
+    """Name and microseconds of each kernel in a number of steps."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         for _ in range(steps):
             loss = step()
         float(loss)
+    events = [event for event in trace.events() if "cuda" in str(event.device_type).lower()]
+    return [(event.name, event.time_range.elapsed_us()) for event in events]
+
+
+def count_by_family(profiled, steps):
+    """Number of kernels and their microseconds in one of the steps by family, and the number by name."""
     kernels, times, names = Counter(), Counter(), Counter()
-    for event in trace.events():
-        if "cuda" in str(event.device_type).lower():
-            kernels[family_of(event.name)] += 1 / steps
-            times[family_of(event.name)] += event.time_range.elapsed_us() / steps
-            names[event.name] += 1 / steps
+    for name, microseconds in profiled:
+        kernels[family_of(name)] += 1 / steps
+        times[family_of(name)] += microseconds / steps
+        names[name] += 1 / steps
     return {
         "kernels": {family: round(kernels[family], 1) for family in FAMILIES},
         "microseconds": {family: times[family] for family in FAMILIES},
@@ -85,6 +92,9 @@ def measure(preset, precision, steps):
     config = replace(PRESETS[preset], precision=precision)
     step, shape = minilstm_step(config, "train", "cuda"), shape_of(config, "train")
     whole = step_microseconds(step)
+    profiled = profile_kernels(step, steps)
+    if not profiled:
+        raise SystemExit(f"{preset}: the profiler has not seen a kernel")
     operations, moved = step_operations(config, VOCAB_SIZE, shape, True), step_bytes(config, VOCAB_SIZE, shape)
     limits = {
         "products at the GEMM rate": 1e6 * operations / gemm_rate("cuda", config),
@@ -95,7 +105,7 @@ def measure(preset, precision, steps):
         "step_microseconds": whole,
         "limits_microseconds": limits,
         "fraction_of_limits": {name: limit / whole for name, limit in limits.items()},
-        **profile_kernels(step, steps),
+        **count_by_family(profiled, steps),
     }
 
 

@@ -126,14 +126,22 @@ def step_operations(config, vocab_size, shape, train):
 
 
 def step_bytes(config, vocab_size, shape):
-    """Minimum memory traffic of a training step without caches, in bytes, counted by hand.
+    """Memory traffic of a training step of the fused set with SGD, without caches, in bytes, counted by hand.
 
-    W_hh of each layer is read at every time step, forward and backward; all other weights twice; each gradient is
-    written, read for the norm, read and written by clipping, and by the update together with its weight (8 passes
-    over a matrix in total); the logits are written, read and written by each of the two softmax kernels and read by
-    two products (7 passes).
+    Passes over each array, for N = T B words:
+
+    - W_hh of each layer: read by T products forward and T - 1 backward, plus 5 for the update. These are: the gradient
+      is written, read for the norm and read by the update, which reads and writes the weight.
+    - W_ih of each layer and the decoder's weight: read by one product forward and one backward, plus 5.
+    - The embedding: read forward, plus 5, in N rows only, as if all words of the window were different.
+    - The logits (N, V): written by the product; read and written by the bias; read twice by the softmax, which writes
+      the exponentials; these are read by its backward pass, which writes ds; ds is read by two products and a sum.
+
+    Not counted are arrays of N times a few H elements (activations, their gradients, masks), biases, and the transposed
+    copy of W_hh.
     """
-    words, H = shape[0] * shape[1], config.hidden_size
-    recurrent = config.num_layers * 4 * H * H
-    dense = 2 * recurrent + vocab_size * H
-    return np.dtype(config.dtype).itemsize * (2 * shape[0] * recurrent + 10 * dense + 7 * words * vocab_size)
+    T, B = shape
+    N, V, H, L = T * B, vocab_size, config.hidden_size, config.num_layers
+    recurrent, other, embedding = L * 4 * H * H, L * 4 * H * H + V * H, N * H
+    elements = (2 * T - 1 + 5) * recurrent + (2 + 5) * other + (1 + 5) * embedding + 11 * N * V
+    return np.dtype(config.dtype).itemsize * elements

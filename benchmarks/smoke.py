@@ -131,7 +131,7 @@ def clocks():
 
 def main():
     parser = make_parser("smoke", __doc__)
-    parser.add_argument("--no-pool", action="store_true", help="each array in an allocation of its own")
+    parser.add_argument("--no-pool", action="store_true", help="outside graphs, each array in an allocation of its own")
     args = parser.parse_args()
     cupy = require_gpu(parser)
     if args.no_pool:

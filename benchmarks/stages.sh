@@ -125,7 +125,7 @@ interrupted() {
     kill $(jobs -p) 2>/dev/null
     exec 3>&-
     wait
-    wait $tee
+    wait $tee 2>/dev/null  # not every bash has waited for it already
     echo "-- interrupted: call again"
     save
     exit "$1"
