@@ -129,11 +129,12 @@ def test_an_interrupted_call_ends_its_stage_and_keeps_what_it_has(place, number,
     )
     output = place / "results/gpu-tests.txt"
     command = ["bash", "benchmarks/gpu.sh", "results", "ptb", "540"]
-    process = subprocess.Popen(  # where the tests run in the background, INT would be ignored
-        command, cwd=place, env=environment(place), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
+    process = subprocess.Popen(
+        command, cwd=place, env=environment(place), start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background have it ignored
+    )  # fmt: skip
     wait_until(lambda: output.exists() and "begun" in output.read_text())
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # the shell and its children, as a terminal does; the stage is in another group
     assert process.wait(timeout=60) == status
     begun, saved = output.read_text().splitlines()
     assert saved == "saved"
