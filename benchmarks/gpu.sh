@@ -48,8 +48,8 @@ stage launches 20 120 python3 -m benchmarks.launches "${options[@]}"
 [ -n "$ptb" ] && training small
 stage determinism 20 120 python3 -m benchmarks.determinism "${options[@]}"
 memcheck
+[ -n "$ptb" ] && training medium  # before large, which may need more than one loan
 [ -n "$ptb" ] && training large
-[ -n "$ptb" ] && training medium
 stage speed-tf32 90 240 python3 -m benchmarks.speed --device cuda --tasks train --precision tf32 \
     --rounds 3 "${options[@]}"
 stage speed-evaluate 90 240 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" \

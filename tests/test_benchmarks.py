@@ -26,8 +26,8 @@ needs_bash = pytest.mark.skipif(
 )
 
 STAGES = [  # of gpu.sh, in its order, with a folder for PTB
-    "smoke", "gpu-tests", "recurrence", "speed", "launches", "train-small", "determinism", "memcheck", "train-large",
-    "train-medium", "speed-tf32", "speed-evaluate",
+    "smoke", "gpu-tests", "recurrence", "speed", "launches", "train-small", "determinism", "memcheck", "train-medium",
+    "train-large", "speed-tf32", "speed-evaluate",
 ]  # fmt: skip
 
 
