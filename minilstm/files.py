@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import re
+import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,22 +15,39 @@ from minilstm.errors import UserError
 
 StrPath = str | os.PathLike[str]
 
+# Directories that this process holds open, path -> descriptor. Files are written to the directory that was opened, even
+# if the path leads to another one by now.
+open_directories: dict[Path, int] = {}
+
 MAX_TEXT_BYTES = 100_000_000  # of a config.json, vocab.txt or metrics.csv: far more than any run writes
 
 
-def open_regular(path: StrPath, flags: int) -> int:
+def open_regular(path: StrPath, flags: int, directory: int | None = None) -> int:
     """Open regular files only, as the opener of ``open``: a pipe or a device may block, or never end.
+
+    Parameters
+    ----------
+    path : path
+    flags : int
+    directory : int, optional
+        Descriptor of the file's directory, in place of the path to it.
 
     Raises
     ------
     OSError
         If it cannot be opened, or is not a regular file.
     """
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    name = path if directory is None else Path(path).name
+    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor
+
+
+def open_own(path: StrPath, flags: int) -> int:
+    """Open a regular file of a run for writing, as the opener of ``open``; a link could lead out of its directory."""
+    return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0), open_directories.get(Path(path).parent))
 
 
 def read_bytes(path: StrPath, max_bytes: int) -> bytes:
@@ -79,8 +99,8 @@ def parse_json(text: str, max_containers: int = 100) -> Any:
 def atomic_write(path: Path, contents: bytes | str) -> None:
     """Write a file atomically: a kill at any moment leaves either the old file or the new one.
 
-    The contents are written to a temporary file in the same directory and flushed to disk before it is renamed. If
-    `path` is a symbolic link, the link is replaced and its target left alone.
+    The contents are written to a temporary file in the same directory, with a name that no one can expect, and flushed
+    to disk before it is renamed. If `path` is a symbolic link, the link is replaced and its target left alone.
 
     Parameters
     ----------
@@ -94,19 +114,34 @@ def atomic_write(path: Path, contents: bytes | str) -> None:
         If the disk is full or the directory cannot be written; the old file is then left intact.
     """
     contents = contents.encode() if isinstance(contents, str) else contents
-    unfinished = path.with_name(path.name + ".unfinished")
+    directory = open_directories.get(path.parent)
+    name = path if directory is None else Path(path.name)
+    unfinished = name.with_name(f"{name.name}.{secrets.token_hex(8)}.unfinished")
     try:
-        unfinished.unlink(missing_ok=True)  # left by a killed run; "x" below does not follow links
-        with open(unfinished, "xb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        fsync_directory(path.parent)
+        new = os.open(
+            unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666, dir_fd=directory
+        )
+        try:
+            with open(new, "wb") as file:
+                file.write(contents)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(unfinished, dir_fd=directory)
+            raise
+        if directory is None:
+            fsync_directory(path.parent)
+        else:
+            os.fsync(directory)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
         raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another directory") from None
+
+
+def is_unfinished(name: str, files: Iterable[str]) -> bool:
+    """Whether this is the name of a temporary file that a killed `atomic_write` of one of `files` has left."""
+    return re.fullmatch(rf"({'|'.join(map(re.escape, files))})\.[0-9a-f]{{16}}\.unfinished", name) is not None
 
 
 def fsync_directory(directory: Path) -> None:

@@ -19,6 +19,7 @@ WRITERS = {
     str(PACKAGE / name)
     for name in (
         "files.py",
+        "runs/create.py",
         "runs/directory.py",
         "runs/checkpoint.py",
         "runs/session.py",

@@ -31,7 +31,9 @@ from kill import write_corpus
 from tqdm import tqdm
 
 from minilstm.cli import main as minilstm
+from minilstm.files import is_unfinished, open_directories
 from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, add_checksum
+from minilstm.runs.directory import FILES
 
 SECONDS = 60  # time limit of every command
 MEMORY = 6 * 2**30  # bytes of address space
@@ -201,6 +203,10 @@ class Watch:
             writes = any(letter in (mode or "") for letter in "wax+") or (
                 flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             )
+            # a run's own files are opened by name, in the directory that is held open: the event does not say in which
+            own = path in ("lock", "metrics.csv") or is_unfinished(path, FILES)
+            if own and open_directories:
+                path = os.path.join(*open_directories, path)
             if writes and not os.path.abspath(path).startswith(self.inside) and path != os.devnull:
                 self.seen.append((event, path))
 

@@ -1,6 +1,8 @@
 """Closed terminals, closed pipes and a second run in the same directory: nothing is lost or mixed up."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from minilstm.runs.directory import FILES, read_metrics
+from minilstm.runs.lock import MARK
 from minilstm.runs.signals import stop_signals
 from minilstm.step import init_train_state
 
@@ -195,10 +198,12 @@ def test_a_run_can_be_evaluated_and_read_while_it_trains(train, tmp_path):
 def test_a_run_killed_before_its_config_json_can_be_begun_again(train, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("lock", "vocab.txt", "metrics.csv", "config.json.unfinished"):
+    (run / "lock").write_bytes(MARK)
+    for name in ("vocab.txt", "metrics.csv", "config.json.0123456789abcdef.unfinished"):
         (run / name).write_text("half")
     assert main([*train, "--max-steps", "1"]) == 0
     assert steps_saved(run) == 1
+    assert not list(run.glob("*.unfinished"))
 
 
 @pytest.mark.slow
@@ -212,20 +217,97 @@ def test_an_overwrite_killed_at_any_file_can_be_repeated(train, tmp_path, remove
     assert steps_saved(run) == 2
 
 
-@pytest.mark.parametrize("names", [["vocab.txt"], ["lock", "notes.txt"], ["lock", "checkpoint.safetensors"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["vocab.txt"],
+        ["lock", "notes.txt"],
+        ["lock", "checkpoint.safetensors"],
+        ["config.json", "vocab.txt", "metrics.csv"],  # a model of another library
+        ["lock", "vocab.txt", "metrics.csv"],
+        ["lock", "vocab.txt.unfinished"],
+    ],
+)
 def test_a_directory_with_files_of_somebody_elses_is_left_as_it_is(train, tmp_path, capsys, names):
     run = tmp_path / "run"
     run.mkdir()
     for name in names:
-        (run / name).write_text("mine")
+        (run / name).write_text('{"hidden_size": 768, "vocab_size": 30522}')
+    before = {path.name: path.read_text() for path in run.iterdir()}
     for flags in ([], ["--overwrite"]):
         assert main([*train, *flags]) == 2
         assert "contains other files" in capsys.readouterr().err
-    assert {path.name: path.read_text() for path in run.iterdir()} == dict.fromkeys(names, "mine")
+    assert {path.name: path.read_text() for path in run.iterdir()} == before
+
+
+def test_a_directory_in_the_place_of_a_file_is_refused_before_anything_is_removed(train, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*train, "--max-steps", "1"]) == 0
+    (run / "curve.png").mkdir()
+    before = sorted(path.name for path in run.iterdir())
+    assert main([*train, "--overwrite"]) == 2
+    assert "curve.png is a directory" in capsys.readouterr().err
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced lock"])
+def test_a_run_whose_directory_goes_away_ends_and_leaves_the_next_one_alone(train, tmp_path, capsys, how):
+    run = tmp_path / "run"
+    first = start([*train, "--max-max-epoch", "200"])
+    wait_for_epochs(run)
+    first.send_signal(signal.SIGSTOP)
+    if how == "removed":
+        shutil.rmtree(run)
+    elif how == "renamed":
+        run.rename(tmp_path / "elsewhere")
+    else:
+        (run / "lock").unlink()
+    second = [*train, "--max-max-epoch", "2"] + (["--overwrite"] if how == "replaced lock" else [])
+    assert main(second) == 0
+    first.send_signal(signal.SIGCONT)
+    _, error = first.communicate(timeout=60)
+    assert first.returncode == 2
+    assert re.search("was removed, renamed or replaced while a run|cannot write .* No such file", error)
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    if how == "replaced lock":
+        return  # in one directory, the first run may have been in the middle of a write
+    assert steps_saved(run) == 2 * 99
+    assert [row["epoch"] for row in read_metrics(run) if row["split"] == "valid"] == [1, 2]
+    assert not list(run.glob("*.unfinished"))
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "nothing"])
+def test_metrics_that_are_replaced_while_a_run_writes_end_it_in_one_line(train, tmp_path, kind):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    process = start([*train, "--max-max-epoch", "200"])
+    wait_for_epochs(run)
+    outside.write_bytes((run / "metrics.csv").read_bytes())
+    before = outside.read_bytes()
+    (run / "metrics.csv").unlink()
+    if kind == "link":
+        (run / "metrics.csv").symlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(run / "metrics.csv")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert error.count("\n") == 1
+    assert re.search(r"cannot (read|write) .*metrics\.csv", error)
+    assert outside.read_bytes() == before
+    assert (run / "metrics.csv").exists() == (kind != "nothing")
+
+
+def test_a_row_that_is_being_written_is_left_out(train, tmp_path):
+    run = tmp_path / "run"
+    assert main([*train, "--max-max-epoch", "1"]) == 0
+    rows = read_metrics(run)
+    with open(run / "metrics.csv", "a") as file:
+        file.write("2,199,tra")
+    assert read_metrics(run) == rows
 
 
 @pytest.mark.parametrize(
-    "name", ["metrics.csv", "checkpoint.safetensors.unfinished", "curve.png", "curve.png.unfinished"]
+    "name", ["metrics.csv", "checkpoint.safetensors", "curve.png", "curve.png.0123456789abcdef.unfinished"]
 )
 def test_links_in_a_runs_directory_do_not_lead_out_of_it(train, tmp_path, name):
     run, outside = tmp_path / "run", tmp_path / "outside"
@@ -237,6 +319,15 @@ def test_links_in_a_runs_directory_do_not_lead_out_of_it(train, tmp_path, name):
     path.symlink_to(outside)
     assert main(["train", "--resume", "--out", str(run), "--max-steps", "120"]) == 0
     assert outside.read_bytes() == contents
+
+
+def test_a_file_of_the_users_beside_a_picture_is_left_alone(train, tmp_path):
+    run = tmp_path / "run"
+    assert main([*train, "--max-max-epoch", "1"]) == 0
+    (tmp_path / "p.png.unfinished").write_text("mine")
+    assert main(["plot", str(run), "-o", str(tmp_path / "p.png")]) == 0
+    assert (tmp_path / "p.png.unfinished").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.glob("p.png*")) == ["p.png", "p.png.unfinished"]
 
 
 def test_a_lock_that_is_a_link_is_refused(train, tmp_path, capsys):
@@ -252,7 +343,7 @@ def test_a_lock_that_is_a_link_is_refused(train, tmp_path, capsys):
 def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_their_own(tmp_path, monkeypatch):
     from datetime import datetime
 
-    import minilstm.runs.directory as directory
+    import minilstm.runs.create as create
 
     class Stopped(datetime):
         @classmethod
@@ -260,8 +351,8 @@ def test_runs_of_one_second_and_of_a_clock_that_was_set_back_get_directories_of_
             return datetime(2030, 1, 1)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(directory, "datetime", Stopped)
-    names = {directory.fresh_directory("toy").name for _ in range(120)}
+    monkeypatch.setattr(create, "datetime", Stopped)
+    names = {create.fresh_directory("toy").name for _ in range(120)}
     assert len(names) == 120
     assert "toy-20300101-000000-120" in names
 

@@ -4,25 +4,20 @@ metrics.csv has one row per report: train, ten times per epoch and at its end; v
 end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
 previous row. `tokens` is the number of predicted words behind the perplexity.
 
-machine.json describes the machine that started or last resumed the run; nothing reads it. The file `lock` is empty:
-see lock.py.
+machine.json describes the machine that started or last resumed the run; nothing reads it. The file `lock` marks the
+directory as that of a run: see lock.py.
 """
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.events import Report
-from minilstm.files import StrPath, atomic_write, parse_json, read_text
-from minilstm.runs.lock import locked
+from minilstm.files import StrPath, atomic_write, open_own, parse_json, read_text
 from minilstm.text.corpus import SPLITS, Corpus, fingerprint_of_text
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
@@ -30,68 +25,6 @@ LATER_COLUMNS = ("tokens",)  # older files lack them
 DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config
 # in order of removal, so that after a kill the run can be resumed or started again
 FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt", "machine.json"
-
-
-@contextmanager
-def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iterator[Path]:
-    """Create the directory of a new run and lock it inside the context.
-
-    Parameters
-    ----------
-    out : path or None
-        None is a new directory, ``runs/<model>-<time>``.
-    model : str
-        Name of the preset.
-    overwrite : bool
-        Whether the files of an earlier run in `out` may be removed; other files are never touched.
-
-    Yields
-    ------
-    Path
-
-    Raises
-    ------
-    UserError
-        If `out` is not empty, is in use by another process, or cannot be written.
-    """
-    try:
-        run = fresh_directory(model) if out is None else Path(out)
-        require_room(run, overwrite)
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {error.filename}: {error.strerror}; choose another --out") from None
-    with locked(run):
-        require_room(run, overwrite)  # again: another process may have been faster
-        try:
-            for name in FILES:
-                (run / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {run}: {error.strerror}; choose another --out") from None
-        yield run
-
-
-def fresh_directory(model: str) -> Path:
-    """Create ``runs/<model>-<time>``, with a number appended if that exists."""
-    stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
-    os.makedirs("runs", exist_ok=True)
-    for n in count(1):
-        try:
-            run = Path("runs", stem if n == 1 else f"{stem}-{n}")
-            run.mkdir()
-            return run
-        except FileExistsError:
-            continue
-    raise AssertionError("unreachable: the count has no end")
-
-
-def require_room(run: Path, overwrite: bool) -> None:
-    """Refuse a directory with other contents than an overwritable run or the remains of one killed at its start."""
-    names = {path.name for path in run.iterdir()} if run.exists() else set()
-    if "config.json" in names and not overwrite:
-        raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
-    left = {"lock", *FILES[1:], *(name + ".unfinished" for name in FILES)}
-    if "config.json" not in names and names and not {"lock"} <= names <= left:
-        raise UserError(f"{run} contains other files, not a run; choose another --out")
 
 
 def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, floor: float | None) -> None:
@@ -166,12 +99,13 @@ def append_metrics(run: Path, report: Report) -> None:
         number(report.words_per_second, 5), number(report.gradient_norm, 6), report.tokens,
     )  # fmt: skip
     try:
-        with open(run / "metrics.csv", "a", encoding="utf-8", newline="") as file:
+        with open(run / "metrics.csv", "r+", encoding="utf-8", newline="", opener=open_own) as file:  # it must exist
+            file.seek(0, os.SEEK_END)
             file.write(",".join(map(str, row)) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; free space, then --resume") from None
+        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; mend that, then --resume") from None
 
 
 def rewind_metrics(run: Path, rows: int) -> None:
@@ -202,9 +136,7 @@ def read_metrics(run: StrPath) -> list[dict[str, Any]]:
         If the file is missing, or a row is not valid.
     """
     path = Path(run) / "metrics.csv"
-    *lines, rest = read_lines(path)
-    if rest:
-        raise UserError(f"{path} ends in an incomplete row; minilstm train --resume --out {run} writes it again")
+    *lines, _ = read_lines(path)  # after the last newline: nothing, or a row that is being written
     return parse_metrics(path, lines)
 
 

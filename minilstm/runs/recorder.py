@@ -15,6 +15,7 @@ from minilstm.files import atomic_write
 from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import append_metrics
+from minilstm.runs.lock import require_lock
 from minilstm.runs.plot import plot_runs
 from minilstm.runs.session import CHECKPOINT
 from minilstm.runs.signals import print_or_stop, stop_signals
@@ -60,6 +61,7 @@ def train_and_record(
         for event in train(
             state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()
         ):
+            require_lock(run)
             match event:
                 case EpochStarted():
                     line = f"Epoch: {event.epoch} Learning rate: {event.learning_rate:.3f}"

@@ -12,9 +12,9 @@ from minilstm.device import use_precision
 from minilstm.errors import UserError
 from minilstm.files import StrPath, atomic_write
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint
+from minilstm.runs.create import create_run, remove_unfinished
 from minilstm.runs.directory import (
     DESCRIPTION,
-    create_run,
     describe_run,
     read_description,
     read_metrics,
@@ -84,6 +84,7 @@ def resume_run(
     run = Path(out)
     read_description(run)  # no lock file in a directory without a run
     with locked(run):
+        remove_unfinished(run)
         state, corpus, floor = continue_run(run, overrides, data, xp)
         yield run, state, corpus, floor
 

@@ -1,0 +1,97 @@
+"""Creating the directory of a run, in the place of an earlier one if that is wanted, and of nothing else."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from minilstm.errors import UserError
+from minilstm.files import StrPath, is_unfinished
+from minilstm.runs.directory import FILES, read_description
+from minilstm.runs.lock import is_marked, locked, mark
+
+
+@contextmanager
+def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iterator[Path]:
+    """Create the directory of a new run and lock it inside the context.
+
+    Parameters
+    ----------
+    out : path or None
+        None is a new directory, ``runs/<model>-<time>``.
+    model : str
+        Name of the preset.
+    overwrite : bool
+        Whether the files of an earlier run in `out` may be removed; other files are never touched.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    UserError
+        If `out` is not empty, is in use by another process, or cannot be written.
+    """
+    try:
+        run = fresh_directory(model) if out is None else Path(out)
+        require_room(run, overwrite)
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {error.filename}: {error.strerror}; choose another --out") from None
+    with locked(run):
+        require_room(run, overwrite)  # again: another process may have been faster
+        try:
+            mark(run)
+            for name in FILES:
+                (run / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {run}: {error.strerror}; choose another --out") from None
+        remove_unfinished(run)
+        yield run
+
+
+def remove_unfinished(run: Path) -> None:
+    """Remove what killed writes have left in a run's directory."""
+    with suppress(OSError):
+        for path in run.iterdir():
+            if is_unfinished(path.name, FILES):
+                path.unlink()
+
+
+def fresh_directory(model: str) -> Path:
+    """Create ``runs/<model>-<time>``, with a number appended if that exists."""
+    stem = f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    os.makedirs("runs", exist_ok=True)
+    for n in count(1):
+        try:
+            run = Path("runs", stem if n == 1 else f"{stem}-{n}")
+            run.mkdir()
+            return run
+        except FileExistsError:
+            continue
+    raise AssertionError("unreachable: the count has no end")
+
+
+def require_room(run: Path, overwrite: bool) -> None:
+    """Refuse a directory with other contents than an overwritable run or the remains of one killed at its start."""
+    names = {path.name for path in run.iterdir()} if run.exists() else set()
+    if "config.json" in names and is_run(run):
+        if not overwrite:
+            raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
+        if directories := [name for name in FILES if (run / name).is_dir()]:
+            raise UserError(f"{run / directories[0]} is a directory, not a file of the run; choose another --out")
+    elif names - {"lock"} and not (
+        is_marked(run) and all(name in ("lock", *FILES[2:]) or is_unfinished(name, FILES) for name in names)
+    ):
+        raise UserError(f"{run} contains other files, not a run; choose another --out")
+
+
+def is_run(run: Path) -> bool:
+    """Whether the config.json in a directory is one of ours."""
+    try:
+        return bool(read_description(run))
+    except UserError:
+        return False
