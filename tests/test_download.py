@@ -6,23 +6,27 @@ import hashlib
 import http.server
 import io
 import random
+import signal
 import tarfile
 import threading
+import time
+import zlib
 from contextlib import suppress
 
 import pytest
 
 from minilstm import cli
 from minilstm.errors import UserError
-from minilstm.text.download import SHA256, download_ptb
+from minilstm.text.download import SHA256, SOURCES, download_ptb, unpack
 
 CONTENTS = {name: f"the text of {name}\n".encode() * 1000 for name in SHA256}
 CHECKSUMS = {name: hashlib.sha256(contents).hexdigest() for name, contents in CONTENTS.items()}
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, monkeypatch):
     """A server of tmp_path/site: the files under files/, and the archive as simple-examples.tgz."""
+    monkeypatch.setattr("minilstm.text.download.SCHEME", "http://")  # this server has no certificate
     root = tmp_path / "site"
     (root / "files").mkdir(parents=True)
     with tarfile.open(root / "simple-examples.tgz", "w:gz") as tar:
@@ -43,12 +47,34 @@ def site(tmp_path):
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves files; elsewhere/ redirects to another scheme, loop/ to itself, and truncated/ sends half of a file."""
+    """Serves files, in ways named by the folder.
+
+    elsewhere/ redirects to another scheme, secure/ to https, moved/ to files/, with a slow body, and loop/ to itself;
+    truncated/ sends half of a file, drip/ a whole one in many small pieces, and continue/ after many times
+    100 Continue; packed/ sends it compressed, and status/ an error that contains control characters.
+    """
 
     def do_GET(self):
         folder, _, name = self.path[1:].partition("/")
         if folder == "elsewhere":
             self.redirect(f"file://{self.directory}/files/{name}")
+        elif folder == "secure":
+            self.redirect(f"https://{self.headers['Host']}/files/{name}")
+        elif folder == "moved":
+            self.redirect(f"/files/{name}", body=bytes(40))
+        elif folder in ("drip", "continue"):
+            self.send_slowly(folder, CONTENTS.get(name, bytes(100)))
+        elif folder == "packed":
+            packed = gzip.compress(CONTENTS[name])
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(packed)))
+            self.end_headers()
+            self.wfile.write(packed)
+        elif folder == "status":
+            self.send_response(404, "no \x1b[31m\rsuch")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif folder == "loop":
             self.redirect(self.path)
         elif folder == "truncated":
@@ -60,11 +86,35 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         else:
             super().do_GET()
 
-    def redirect(self, location):
+    def send_slowly(self, folder, contents):
+        """Send a file in about 4 seconds, never silent for longer than 0.1."""
+        with suppress(OSError):  # of a client that has hung up
+            for _ in range(40 if folder == "continue" else 0):
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                time.sleep(0.1)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(contents)))
+            self.end_headers()
+            if folder == "continue":
+                self.wfile.write(contents)
+            else:
+                self.drip(contents)
+
+    def drip(self, contents):
+        """Send the contents in 40 pieces, one every 0.1 seconds."""
+        size = -(-len(contents) // 40)
+        with suppress(OSError):
+            for start in range(0, len(contents), size):
+                self.wfile.write(contents[start : start + size])
+                time.sleep(0.1)
+
+    def redirect(self, location, body=b""):
         self.send_response(302)
         self.send_header("Location", location)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if body:
+            self.drip(body)
 
     def log_message(self, *_):
         pass
@@ -74,7 +124,16 @@ def assert_complete(directory):
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == CONTENTS
 
 
-@pytest.mark.parametrize("source", ["files/", "simple-examples.tgz"])
+def assert_refused(directory, source, reason):
+    """No files, and one printable line that contains the reason."""
+    with pytest.raises(UserError, match="could not fetch the corpus") as error:
+        download_ptb(directory, [source], CHECKSUMS)
+    assert reason in str(error.value)
+    assert str(error.value).isprintable()
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["files/", "moved/", "simple-examples.tgz"])
 def test_either_source_provides_the_files(site, tmp_path, source):
     assert download_ptb(tmp_path / "ptb", [site[0] + source], CHECKSUMS) == site[0] + source
     assert_complete(tmp_path / "ptb")
@@ -150,6 +209,159 @@ def test_a_decompression_bomb_is_refused(site, tmp_path, monkeypatch):
     assert list((tmp_path / "ptb").iterdir()) == []
 
 
+def test_every_source_is_https():
+    assert all(source.startswith("https://") for source in SOURCES)
+
+
+def test_only_https_is_fetched(site, tmp_path, monkeypatch):
+    assert_refused(tmp_path / "ptb", site[0] + "secure/", "which alone is allowed")  # here only http is allowed
+    monkeypatch.undo()
+    requests = []
+    monkeypatch.setattr(QuietHandler, "do_GET", lambda handler: requests.append(handler.path))
+    for source in (site[0] + "files/", site[0].upper() + "a.tgz", f"file://{site[1]}/files/", "ftp://127.0.0.1/"):
+        assert_refused(tmp_path / "ptb", source, "is not https://")
+    assert requests == []
+
+
+@pytest.mark.parametrize("source", ["drip/", "drip/a.tgz", "continue/", "continue/a.tgz"])
+def test_a_server_that_keeps_sending_has_a_total_time(site, tmp_path, monkeypatch, source):
+    monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 1)
+    assert_refused(tmp_path / "ptb", site[0] + source, "not complete after 1 seconds")
+
+
+def test_the_time_is_that_of_a_whole_source(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 6)  # each file takes about 4
+    assert_refused(tmp_path / "ptb", site[0] + "drip/", "not complete after 6 seconds")
+
+
+def test_the_next_source_has_its_own_time(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 3)
+    assert download_ptb(tmp_path / "ptb", [site[0] + "continue/", site[0] + "files/"], CHECKSUMS).endswith("/files/")
+    assert_complete(tmp_path / "ptb")
+
+
+def test_the_body_of_a_redirect_is_not_read(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 3)  # each of the three bodies takes about 4
+    download_ptb(tmp_path / "ptb", [site[0] + "moved/"], CHECKSUMS)
+    assert_complete(tmp_path / "ptb")
+
+
+def test_a_download_has_a_limit(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("minilstm.text.download.MAX_DOWNLOAD_BYTES", 10_000)
+    for source in ("files/", "simple-examples.tgz"):
+        (site[1] / "simple-examples.tgz").write_bytes(bytes(10_001))
+        assert_refused(tmp_path / "ptb", site[0] + source, "the download is over 10,000 bytes")
+
+
+def test_what_a_server_compresses_is_not_unpacked(site, tmp_path):
+    assert_refused(tmp_path / "ptb", site[0] + "packed/", "hash")
+
+
+def test_control_characters_of_a_server_are_escaped(site, tmp_path):
+    assert_refused(tmp_path / "ptb", site[0] + "status/", "404")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("two\nlines"), RecursionError("deep"), KeyError("x"), AttributeError()])
+def test_any_error_of_the_libraries_is_a_failure_of_that_source(site, tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("pooch.retrieve", fail)
+    assert_refused(tmp_path / "ptb", site[0] + "files/", "could not fetch")
+
+
+def header(name="x", size=0, kind=b"0"):
+    """The header of a file in an archive, with a valid checksum."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    base_256 = (size % 256**12 if size < 0 else size | 2**95).to_bytes(12, "big")
+    block[124:136] = b"%011o\0" % size if 0 <= size < 8**11 else base_256
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def padded(contents):
+    return contents + bytes(-len(contents) % 512)
+
+
+def pax(contents, kind=b"x"):
+    return header("pax", len(contents), kind) + padded(contents)
+
+
+LONG_NAME = header("././@LongLink", 4, b"L") + padded(b"abc\0")
+HOSTILE_TARS = {
+    "negative size": (header(size=-512), "impossible size -512"),
+    "size that returns to the start": (header("a") + header("b", -1024), "impossible size -1,024"),
+    "size beyond all files": (header(size=2**87), "impossible size"),
+    "pax number of 300,000 digits": (pax(b"300020 size=" + b"9" * 300_007 + b"\n") + header(), "is not in the archive"),
+    "pax size below zero": (pax(b"13 size=-512\n") + header(), "is not in the archive"),
+    "pax sparse map": (pax(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n") + header(), "is not in the archive"),
+    "global pax": (pax(b"16 size=1000000\n", b"g") * 3000 + header(), "is not in the archive"),
+    "5,000 nested long names": (LONG_NAME * 4990 + header(), "is not in the archive"),
+    "endless long names": (LONG_NAME * 10_001, "over 10,000 files"),
+    "nested pax": (pax(b"10 path=a\n") * 4000 + header(), "is not in the archive"),
+    "many empty files": (header() * 10_001, "over 10,000 files"),
+    "sparse file": (header("data/ptb.test.txt", 512, b"S") + bytes(512), "is not in the archive"),
+    "half a header": (header()[:140], "bad checksum"),
+    "no checksum": (b"x" * 512, "invalid header"),
+}
+
+
+@pytest.fixture
+def alarm():
+    """Fail a test that would never end: these take a tenth of a second."""
+    old = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("not refused after 30 seconds"))
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize("case", HOSTILE_TARS)
+def test_hostile_archives_are_refused_in_one_line(site, tmp_path, case):
+    tar, reason = HOSTILE_TARS[case]
+    (site[1] / "evil.tgz").write_bytes(gzip.compress(tar + bytes(1024), 1))
+    assert_refused(tmp_path / "ptb", site[0] + "evil.tgz", reason)
+
+
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"") * 100_000,
+        b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2**22,  # a name without an end
+        b"\x1f\x8b\x08\x00" + bytes(6) + b"\x00\x00\x00\xff\xff" * 500_000,  # empty blocks
+        b"\x1f\x8b\x08\xff" + bytes(100),
+        gzip.compress(bytes(100))[:-6],
+        b"",
+        b"BZh9" + bytes(100),
+        zlib.compress(bytes(100)),
+    ],
+    ids=["empty streams", "long name", "empty blocks", "flags", "truncated", "nothing", "bzip2", "zlib"],
+)
+def test_hostile_gzip_files_are_refused_in_one_line(site, tmp_path, packed):
+    (site[1] / "evil.tgz").write_bytes(packed)
+    assert_refused(tmp_path / "ptb", site[0] + "evil.tgz", "evil.tgz: ")
+
+
+def test_archives_of_any_format_and_block_size_are_read(tmp_path):
+    rng = random.Random(0)
+    for number, kind in enumerate((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)):
+        folder, buffer = tmp_path / str(number), io.BytesIO()
+        folder.mkdir()
+        with tarfile.open(fileobj=buffer, mode="w:gz", format=kind) as tar:
+            for name, contents in (("x/" * 100 + "other", rng.randbytes(3_000_000)), *CONTENTS.items()):
+                member = tarfile.TarInfo(f"./simple-examples/data/{name}")
+                member.size = len(contents)
+                tar.addfile(member, io.BytesIO(contents))
+        (folder / "archive").write_bytes(buffer.getvalue())
+        unpack(folder / "archive", CHECKSUMS, folder)
+        assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
+
+
 def test_mutated_archives_yield_the_right_files_or_nothing(site, tmp_path):
     rng, whole = random.Random(0), gzip.decompress((site[1] / "simple-examples.tgz").read_bytes())
     for n in range(60):
@@ -167,7 +379,7 @@ def test_mutated_archives_yield_the_right_files_or_nothing(site, tmp_path):
 
 
 def test_without_a_network_there_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
-    closed = "http://127.0.0.1:9/"  # no server listens there
+    closed = "https://127.0.0.1:9/"  # no server listens there
     monkeypatch.setattr("minilstm.text.download.download_ptb.__defaults__", ((closed, closed + "a.tgz"), CHECKSUMS))
     assert cli.main(["download", "ptb", "--out", str(tmp_path / "ptb")]) == 2
     captured = capsys.readouterr()
@@ -178,4 +390,4 @@ def test_without_a_network_there_is_one_line_and_status_2(tmp_path, capsys, monk
 def test_an_unwritable_directory_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
-        download_ptb(tmp_path / "file" / "ptb", ["http://127.0.0.1:9/"], CHECKSUMS)
+        download_ptb(tmp_path / "file" / "ptb", ["https://127.0.0.1:9/"], CHECKSUMS)
