@@ -65,8 +65,9 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     config, progress = state.config, state.progress
     print(note)
     tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
-    print(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words")
-    print(f"Model: {config.model}, {sum(param.size for param in state.params.values()):,} parameters, into {run}")
+    print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words"))
+    size = sum(param.size for param in state.params.values())
+    print(escape_control_chars(f"Model: {config.model}, {size:,} parameters, into {run}"))
     if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
         print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
     if floor:
@@ -86,34 +87,29 @@ def train_and_print(
     from minilstm.runs.recorder import train_and_record
     from minilstm.train import reached
 
-    config, progress = state.config, state.progress
+    config, progress, resume = state.config, state.progress, resume_command(run)
     try:
         print_start(args, note, run, state, corpus, floor)
         test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
     except OSError:  # standard output is closed or full
-        print_error(f"output closed or full: stopped after {progress.step} steps; saved. {how_to_resume(run)}")
+        print_error(f"output closed or full: stopped after {progress.step} steps; saved. To continue: {resume}")
         raise
     if test_perplexity is None:
         epoch = min(progress.epoch + 1, config.max_max_epoch)  # possibly only the test was left
-        print(f"Stopped in epoch {epoch} after {progress.step} steps; saved. {how_to_resume(run)}")
+        line = f"Stopped in epoch {epoch} after {progress.step} steps; saved. To continue: {resume}"
+        print(escape_control_chars(line))
         return 0 if reached(state, args.max_steps) else 130
     if floor:
         print(f"That is {test_perplexity / floor - 1:.1%} above the floor.")
-    print(f"Curve: {run / 'curve.png'}")
-    print(f"Checkpoint: {run / 'checkpoint.safetensors'}")
-    print("Next:")
-    print(f"  minilstm generate {quote(str(run))}")
-    print(f"  minilstm evaluate {quote(str(run))} --split valid")
-    print(f"  {resume_command(run)} --max-max-epoch {config.max_max_epoch + 2}")
+    lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / 'checkpoint.safetensors'}", "Next:"]
+    lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
+    lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]
+    print(*map(escape_control_chars, lines), sep="\n")
     return 0
 
 
 def resume_command(run: Path) -> str:
     return f"minilstm train --resume --out {quote(str(run))}"
-
-
-def how_to_resume(run: Path) -> str:
-    return f"To continue: {resume_command(run)}"
 
 
 def run_evaluate(args: Namespace) -> None:
@@ -146,7 +142,7 @@ def run_generate(args: Namespace) -> None:
     if unknown:
         print(f"minilstm: the model reads {', '.join(map(repr, unknown))} as {UNK}", file=sys.stderr)
     line_start = not prompt
-    print(*args.prompt.split(), end="")
+    print(*map(escape_control_chars, args.prompt.split()), end="")
     for word in words:
         text = "\n" if word == EOS else escape_control_chars(word if line_start else f" {word}")
         print(text, end="", flush=True)
@@ -158,15 +154,17 @@ def run_plot(args: Namespace) -> None:
     from minilstm.runs.plot import plot_runs
 
     plot_runs(args.runs, args.output)
-    print(f"Curve: {args.output}")
+    print(f"Curve: {escape_control_chars(str(args.output))}")
 
 
 def run_download(args: Namespace) -> None:
     from minilstm.text.download import download_ptb
 
     source = download_ptb(args.out)
-    print(f"{args.out}: {'downloaded from ' + source if source else 'already present'}; every SHA-256 is correct")
-    print(f"The text is licensed for research. Next: minilstm train --model small --data {quote(args.out)}")
+    origin = f"downloaded from {source}" if source else "already present"
+    print(escape_control_chars(f"{args.out}: {origin}; every SHA-256 is correct"))
+    print("The text is licensed for research.", end=" ")
+    print(escape_control_chars(f"Next: minilstm train --model small --data {quote(args.out)}"))
 
 
 def run_gradcheck(args: Namespace) -> int:

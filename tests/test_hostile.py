@@ -262,11 +262,18 @@ def test_a_grammar_with_endless_derivations_of_a_text_is_refused(tmp_path, monke
 
 def test_control_characters_of_names_and_words_do_not_reach_the_terminal(capsys, tmp_path):
     assert "\\x1b[31m" in complaint(capsys, ["evaluate", tmp_path / "\x1b[31m\nname"])
-    (tmp_path / "t.txt").write_text("".join(f"a\x1b[2J b{n % 3}\n" for n in range(100)))
-    assert main(["train", "--data", str(tmp_path / "t.txt"), "--out", str(tmp_path / "r"), *TINY]) == 0
-    capsys.readouterr()
-    assert main(["generate", str(tmp_path / "r"), "--words", "50"]) == 0
-    assert "\x1b" not in capsys.readouterr().out
+    text, run = tmp_path / "t\x1b[2J.txt", tmp_path / "r\x1b[2J"
+    text.write_text("".join(f"a\x1b[2J b{n % 3}\n" for n in range(100)))
+    for command in (
+        ["train", "--data", str(text), "--out", str(run), *TINY, "--max-steps", "1"],
+        ["train", "--resume", "--out", str(run), "--max-steps", "2"],
+        ["train", "--resume", "--out", str(run)],
+        ["generate", str(run), "--words", "50", "--prompt", "a\x1b[2J b1"],
+        ["evaluate", str(run), "--split", "valid"],
+        ["plot", str(run), "-o", str(tmp_path / "p\x1b[2J.png")],
+    ):
+        assert main(command) == 0
+        assert "\x1b" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("command", ["evaluate", "generate", "plot", "train --data", "train --resume --out"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from minilstm.errors import UserError
+from minilstm.errors import UserError, escape_control_chars
 from minilstm.files import open_directories, open_own, read_bytes
 
 try:
@@ -46,9 +46,8 @@ def locked(run: Path) -> Iterator[None]:
                 f"{run} is being trained by another process; wait for it to end, or choose another directory"
             ) from None
         except OSError as error:
-            print(
-                f"minilstm: {run} cannot be locked ({error.strerror}): do not start a second run there", file=sys.stderr
-            )
+            warning = f"minilstm: {run} cannot be locked ({error.strerror}): do not start a second run there"
+            print(escape_control_chars(warning), file=sys.stderr)
         held[run] = file.fileno()
         try:
             yield
