@@ -1,5 +1,6 @@
 """Closed terminals, closed pipes and a second run in the same directory: nothing is lost or mixed up."""
 
+import json
 import os
 import re
 import shutil
@@ -295,6 +296,23 @@ def test_metrics_that_are_replaced_while_a_run_writes_end_it_in_one_line(train, 
     assert re.search(r"cannot (read|write) .*metrics\.csv", error)
     assert outside.read_bytes() == before
     assert (run / "metrics.csv").exists() == (kind != "nothing")
+
+
+@pytest.mark.parametrize("blas", [["openblas 0.0.0 OtherProcessor"], "\x1b[2J", None])
+def test_resuming_with_another_blas_says_that_rounding_differs(train, tmp_path, capsys, blas):
+    run = tmp_path / "run"
+    assert main([*train, "--max-steps", "1"]) == 0
+    resume = ["train", "--resume", "--out", str(run)]
+    assert main([*resume, "--max-steps", "2"]) == 0
+    assert "rounding" not in capsys.readouterr().out
+    machine = json.loads((run / "machine.json").read_text())
+    (run / "machine.json").write_text(json.dumps(machine | {"blas": blas}) if blas else "{")
+    assert main([*resume, "--max-steps", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Another BLAS or kind of processor than before: results may differ in rounding\n") == 1
+    assert "\x1b" not in out
+    assert main([*resume, "--max-steps", "4"]) == 0
+    assert "rounding" not in capsys.readouterr().out
 
 
 def test_a_row_that_is_being_written_is_left_out(train, tmp_path):

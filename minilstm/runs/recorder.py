@@ -11,7 +11,7 @@ import numpy as np
 from minilstm import blocks
 from minilstm.device import array_module
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
-from minilstm.files import atomic_write
+from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import append_metrics
@@ -56,8 +56,14 @@ def train_and_record(
     """
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
-    atomic_write(run / "machine.json", json.dumps(describe_machine(state), indent=2) + "\n")
+    machine = describe_machine(state)
+    rounds_alike = computed_alike(run, machine)
+    atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
     with stop_signals() as stop_requested, np.errstate(all="ignore"):
+        if not rounds_alike:
+            print_or_stop(
+                "Another BLAS or kind of processor than before: results may differ in rounding", stop_requested
+            )
         for event in train(
             state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()
         ):
@@ -100,6 +106,17 @@ def describe_machine(state: TrainState) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
     }
+
+
+def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
+    """Whether the run's machine.json, if there is one, names the arrays and the BLAS of this machine."""
+    try:
+        earlier = parse_json(read_text(run / "machine.json"))
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "blas"))
 
 
 def line_of(report: Report, on_terminal: bool) -> str:
