@@ -1,7 +1,10 @@
 """The exception for mistakes of the user, and text made safe to print."""
 
-# Control characters, which a terminal would obey, as escapes: file names and words are untrusted.
+# Control characters, which a terminal would obey, as escapes: file names and words are untrusted. So are surrogates,
+# which cannot be encoded; those from U+DC80 on are the bytes of a file name that is not UTF-8.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+CONTROLS |= {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
+CONTROLS |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 
 class UserError(ValueError):
@@ -13,12 +16,14 @@ class UserError(ValueError):
 
 
 def escape_control_chars(text: str) -> str:
-    """Escape the control characters of a text.
+    """Escape the control characters of a text, and the surrogates, which cannot be printed.
 
     Examples
     --------
     >>> print(escape_control_chars("red: \\x1b[31m"))
     red: \\x1b[31m
+    >>> print(escape_control_chars("not UTF-8: \\udcff"))
+    not UTF-8: \\xff
     """
     return text.translate(CONTROLS)
 
