@@ -18,6 +18,8 @@ from minilstm.optim import zero_moments
 from minilstm.text.corpus import fingerprint
 from minilstm.types import Array, ArrayModule, Kernels, Params, State
 
+MAX_NORMS = 200_000  # 5 MB of a checkpoint; only with windows of one word are reports that far apart
+
 
 @dataclass
 class Progress:
@@ -32,7 +34,7 @@ class Progress:
     loss : float
         Sum of the losses of this epoch's windows.
     norms : list of float
-        Gradient norms since the last report.
+        Gradient norms since the last report: the last MAX_NORMS of them.
     metric_rows : int
         Number of rows written to metrics.csv.
     """

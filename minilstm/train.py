@@ -20,7 +20,7 @@ from minilstm.errors import UserError
 from minilstm.evaluate import count_predictions, evaluate, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
 from minilstm.optim import learning_rate_at
-from minilstm.step import TrainState, apply_step, prepare_step, train_step
+from minilstm.step import MAX_NORMS, TrainState, apply_step, prepare_step, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Array, Kernels
@@ -228,3 +228,4 @@ def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:
         progress.loss += loss
         if math.isfinite(norm):  # otherwise half precision overflowed, and the step was skipped
             progress.norms.append(norm)
+    del progress.norms[:-MAX_NORMS]

@@ -1,19 +1,24 @@
 """Checkpoints are restored exactly, with PyTorch's names and shapes, or refused in one line."""
 
 import json
+import sys
+import tracemalloc
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from kill import assert_same_run
+from kill import assert_same_run, write_corpus
 
 from minilstm.cli import main
-from minilstm.config import PRESETS
+from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError
 from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, FORMAT, add_checksum, load_checkpoint, save_checkpoint
-from minilstm.step import init_train_state, train_step
+from minilstm.step import MAX_NORMS, init_train_state, train_step
+from minilstm.text.corpus import load_corpus
+from minilstm.train import train
 
 CONFIG = replace(PRESETS["toy"], hidden_size=6, num_layers=2, num_steps=4, batch_size=3, forget_bias=0.5)
 
@@ -112,14 +117,144 @@ def rewritten(path, change):
         lambda tensors, metadata: metadata["progress"].pop("epoch"),
         lambda tensors, metadata: metadata["progress"].update(age=3),
         lambda tensors, metadata: metadata.update(loss_scale=[1024.0, 0.0]),
+        lambda tensors, metadata: metadata.update(vocabulary=["a"] * 1000),
+        lambda tensors, metadata: metadata.update(vocabulary=None),
+        lambda tensors, metadata: metadata.update(progress=[[name, 0] for name in metadata["progress"]]),
+        lambda tensors, metadata: metadata.update(extra="\u00e9"),
+        lambda tensors, metadata: tensors.update({"decoder.bias": np.full(9, np.nan, np.float32)}),
+        lambda tensors, metadata: tensors.update({"decoder.bias": np.full(9, -np.inf, np.float32)}),
         lambda tensors, metadata: metadata.update(format="minilstm 2"),
     ],
 )
 def test_damaged_contents_are_refused(tmp_path, change):
     path = tmp_path / "c.safetensors"
     rewritten(path, change)
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="damaged"):
         load_checkpoint(path)
+
+
+def write_progress(path, **values):
+    """Write a checkpoint, with a valid checksum, whose progress has other values."""
+    rewritten(path, lambda tensors, metadata: metadata["progress"].update(values))
+
+
+@pytest.mark.parametrize(
+    "norms",
+    ["", "abc", {}, {"1.0": 1.0}, None, 1.0, [1], ["1"], [True], [[]], [None], [-1.0], [1e306], [float("inf")],
+     [0.5] * (MAX_NORMS + 1)],
+    ids=lambda norms: repr(norms)[:12],
+)  # fmt: skip
+def test_norms_that_are_not_a_list_of_norms_are_refused(tmp_path, norms):
+    path = tmp_path / "c.safetensors"
+    write_progress(path, norms=norms)
+    with pytest.raises(UserError, match="is damaged") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_longest_list_of_norms_is_read(tmp_path):
+    norms = np.random.default_rng(0).uniform(size=MAX_NORMS).tolist()
+    write_progress(tmp_path / "c.safetensors", norms=norms)
+    assert load_checkpoint(tmp_path / "c.safetensors").progress.norms == norms
+
+
+def test_a_run_keeps_only_the_last_norms(tmp_path, monkeypatch):
+    corpus, config = load_corpus(write_corpus(tmp_path / "c")), replace(CONFIG, max_max_epoch=1)
+    kept = {}
+    for limit in (MAX_NORMS, 3):
+        monkeypatch.setattr(sys.modules["minilstm.train"], "MAX_NORMS", limit)
+        state = init_train_state(config, corpus.vocabulary)
+        for _ in train(state, corpus, max_steps=9):
+            pass
+        kept[limit] = state.progress.norms
+    assert len(kept[MAX_NORMS]) == 9
+    assert kept[3] == kept[MAX_NORMS][-3:]
+
+
+@pytest.mark.parametrize(
+    ("window", "loss"),
+    [(0, 1.0), (0, 1e-300), (3, -1e-300), (3, -1e300), (3, 1e300), (3, 700.0 * 4 * 3), (2**53, 1e300), (3, 5),
+     (3, float("nan")), (3, float("inf")), (3, "1.0"), (3, None), (3, True), (3, [])],
+)  # fmt: skip
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_loss_that_no_run_can_have_is_refused(tmp_path, window, loss, earlier):
+    path = tmp_path / "c.safetensors"
+    write_progress(path, window=window, loss=loss)
+    if earlier:
+        as_earlier_format(path)
+    with pytest.raises(UserError, match="its loss is not possible") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("window", "loss"), [(0, 0.0), (0, -0.0), (3, 0.0), (3, 699.0 * 4 * 3)])
+def test_the_losses_that_a_run_can_have_are_read(tmp_path, window, loss):
+    write_progress(tmp_path / "c.safetensors", window=window, loss=loss)  # num_steps is 4
+    assert load_checkpoint(tmp_path / "c.safetensors").progress.loss == loss
+
+
+@pytest.mark.parametrize("loss", [1e300, -1e300])
+def test_a_run_with_an_impossible_loss_is_refused_before_anything_is_written(capsys, tmp_path, loss):
+    corpus, run = write_corpus(tmp_path / "c"), tmp_path / "run"
+    flags = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--device", "cpu", "--max-steps", "7"]
+    assert main(["train", "--data", str(corpus), "--out", str(run), *flags]) == 0
+    path = run / "checkpoint.safetensors"
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = json.loads(file.metadata()["minilstm"])
+    metadata["sha256"], metadata["progress"]["loss"] = BLANK.decode(), loss
+    contents = safetensors.numpy.save(safetensors.numpy.load_file(path), {"minilstm": json.dumps(metadata)})
+    path.write_bytes(add_checksum(contents))
+    before = (run / "metrics.csv").read_bytes()
+    capsys.readouterr()
+    for command in (["train", "--resume", "--out"], ["evaluate"], ["generate"]):
+        assert main([*command, str(run)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "its loss is not possible" in error
+    assert (run / "metrics.csv").read_bytes() == before
+
+
+def peak_of_loading(path):
+    """The peak of memory while a checkpoint is loaded or refused, in bytes."""
+    tracemalloc.start()
+    try:
+        with suppress(UserError):
+            load_checkpoint(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_checkpoint_is_read_in_twice_its_size(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, init_train_state(Config(hidden_size=2, batch_size=1), [str(n) for n in range(500_000)]))
+    assert peak_of_loading(path) < 2.02 * path.stat().st_size
+
+
+MANY = 4_000_000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"__metadata__":{"minilstm":"{\\"norms\\":[1' + b",1" * MANY + b']}"}}',
+        b'{"__metadata__":{"minilstm":"{\\"norms\\":[1' + rb"\u002c1" * MANY + b']}"}}',
+        b'{"a":{"dtype":"F32","shape":[1' + b",1" * MANY + b'],"data_offsets":[0,0]}}',
+        b'{"__metadata__":{"minilstm":"' + rb"\ud83d\ude00" + b"x" * MANY + b'"}}',
+        b"{" + b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % n for n in range(MANY // 40)) + b"}",
+    ],
+    ids=["values", "escaped commas", "dimensions", "a wide character", "tensors"],
+)  # fmt: skip
+def test_a_header_is_refused_before_it_takes_many_times_its_size(tmp_path, header):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert peak_of_loading(path) < 3.2 * len(header)  # the file, its header, and this as text
+
+
+def test_a_header_that_is_larger_than_any_is_refused_before_it_is_read_as_text(tmp_path):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes((2**62).to_bytes(8, "little") + b" " * 61_000_000)
+    assert peak_of_loading(path) < 1.1 * path.stat().st_size
 
 
 def as_earlier_format(path):
@@ -196,7 +331,9 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save_checkpoint(path, trained(CONFIG))
     before = path.read_bytes()
     other = init_train_state(replace(CONFIG, seed=1), ["a", "b"])
-    monkeypatch.setattr("minilstm.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        "minilstm.files.os.replace", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     with pytest.raises(UserError, match="No space left"):
         save_checkpoint(path, other)
     assert path.read_bytes() == before

@@ -28,15 +28,19 @@ import safetensors.numpy
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
+from minilstm.evaluate import perplexity
 from minilstm.files import StrPath, atomic_write, parse_json, read_bytes
 from minilstm.mixed_precision import INITIAL_LOSS_SCALE
 from minilstm.model import param_shapes, weights_dtype
-from minilstm.step import Progress, TrainState
+from minilstm.runs.directory import possible
+from minilstm.step import MAX_NORMS, Progress, TrainState
 from minilstm.types import Array, ArrayModule
 
 FORMAT, EARLIER_FORMAT = "minilstm 3", "minilstm 2"
 MAX_FILE_BYTES = 2**34  # a billion float32 parameters with Adam's moments
-MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text; safetensors reads headers of up to 100 MB
+MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text
+MAX_HEADER_BYTES = 60_000_000  # the carried state, MAX_NORMS norms, and what is small
+MAX_VALUES = MAX_NORMS + 20_000  # of a header, in objects and lists: 100 layers have 1,000 tensors with 9 values each
 BLANK = b"0" * 64
 # exceptions raised by the parts of a damaged or foreign file
 DAMAGE = KeyError, TypeError, ValueError, AttributeError, RecursionError, safetensors.SafetensorError
@@ -132,9 +136,7 @@ def load_checkpoint(path: StrPath) -> TrainState:
     path = Path(path)
     try:
         contents = read_bytes(path, MAX_FILE_BYTES)
-        tensors = safetensors.numpy.load(contents)  # refuses tensors that do not fill the file exactly
-        header = parse_json(contents[8 : 8 + int.from_bytes(contents[:8], "little")].decode(), 10_000)
-        metadata = parse_json(header.get("__metadata__", {}).get("minilstm", "{}"))
+        tensors, metadata = parse_tensors(contents)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} the directory of a minilstm run?") from None
     except (OSError, *DAMAGE) as error:
@@ -149,13 +151,35 @@ def load_checkpoint(path: StrPath) -> TrainState:
         raise UserError(f"{path} is damaged ({error}); use another copy") from None
 
 
+def parse_tensors(contents: bytes) -> tuple[dict[str, Array], Any]:
+    """The tensors and minilstm's metadata in a file's contents; raises one of `DAMAGE`.
+
+    The header is measured before it is parsed: a list of millions of small values takes many times its size in memory.
+    """
+    size = int.from_bytes(contents[:8], "little")
+    if size > MAX_HEADER_BYTES:
+        raise ValueError(f"its header is larger than {MAX_HEADER_BYTES:,} bytes")
+    header = parse_values(contents[8 : 8 + size].decode("ascii"))
+    metadata = parse_values(header.get("__metadata__", {}).get("minilstm", "{}"))
+    return safetensors.numpy.load(contents), metadata  # refuses tensors that do not fill the file exactly
+
+
+def parse_values(text: str) -> Any:
+    """The value of a JSON text of at most MAX_VALUES values, all ASCII; raises one of `DAMAGE`."""
+    if text.count(",") > MAX_VALUES or "\\u" in text:  # one wide character widens its whole string
+        raise ValueError(f"its header has more than {MAX_VALUES:,} values, or characters that are not ASCII")
+    return parse_json(text, 10_000)
+
+
 def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict[str, Any]) -> TrainState:
     """A train state from the bytes, tensors and metadata of its file; raises one of `DAMAGE` if they do not match."""
-    written = metadata["sha256"].encode()
+    written, vocabulary = metadata["sha256"].encode(), metadata["vocabulary"]
+    if type(vocabulary) is not str:
+        raise TypeError("its vocabulary is not a fingerprint")
     if digest_of(contents, written) != written:
         raise ValueError("its sha256 does not match its contents")
     config = Config(**metadata["config"])
-    counts = dict(metadata["progress"])
+    counts = {**metadata["progress"]}
     if metadata["format"] == EARLIER_FORMAT:  # with other names and a constant loss scale
         counts["loss"] = counts.pop("cost")
         carried_text, scale = metadata["state"], [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
@@ -170,7 +194,7 @@ def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict
     if config.optimizer == "adam":
         expected |= {f"adam.{part}.{name}": (shape, dtype) for name, shape in shapes.items() for part in "mv"}
     require_tensors(tensors, expected)
-    carried = safetensors.numpy.load(base64.b64decode(carried_text, validate=True))
+    carried, _ = parse_tensors(base64.b64decode(carried_text, validate=True))
     state_shape = config.batch_size, config.hidden_size
     state_names = [f"{part}{k}" for k in range(config.num_layers) for part in "hc"]
     require_tensors(carried, dict.fromkeys(state_names, (state_shape, np.dtype(config.dtype))))
@@ -180,7 +204,7 @@ def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict
     with_moments = shapes if config.optimizer == "adam" else ()
     return TrainState(
         config,
-        str(metadata["vocabulary"]),
+        vocabulary,
         params={name: tensors[name] for name in shapes},
         moments={name: (tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]) for name in with_moments},
         carried=[(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)],
@@ -194,17 +218,20 @@ def require_tensors(tensors: dict[str, Array], expected: Mapping[str, tuple[tupl
     if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != expected:
         raise ValueError("its tensors do not have the names, shapes and dtype of its config")
     for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
+        if not np.isfinite((tensor.min(), tensor.max())).all():  # takes no memory; NaN is the least and the greatest
             raise ValueError(f"{name} contains a value that is not finite")
 
 
 def require_possible(progress: Progress, scale: object, config: Config) -> None:
-    """Raise a ValueError unless counts are whole numbers of at least 0, and loss, norms and scale finite numbers."""
+    """Raise a ValueError unless a run can have these counts, loss, norms and loss scale."""
     counts = progress.epoch, progress.window, progress.step, progress.metric_rows
     if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
         raise ValueError("its progress has a count that is not a whole number of at least 0")
-    if not all(type(value) is float and math.isfinite(value) for value in (progress.loss, *progress.norms)):
-        raise ValueError("its progress has a loss or norm that is not a finite number")
+    loss, norms, steps = progress.loss, progress.norms, progress.window * config.num_steps
+    if type(loss) is not float or loss < 0 or not (math.isfinite(perplexity(loss, steps)) if steps else loss == 0):
+        raise ValueError("its loss is not possible after so many steps")
+    if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and possible(x) for x in norms):
+        raise ValueError(f"its norms are not a list of up to {MAX_NORMS:,} finite numbers of at least 0")
     if config.dtype != "float16" and scale is None:
         return
     numbers = scale if isinstance(scale, list) and config.dtype == "float16" else []
