@@ -12,7 +12,8 @@ uninterrupted run:
     disk        a small separate disk, which is full from a random moment on
     read-only   a directory that is read-only from a random moment on
 
-The last two are skipped, with a message, if this user cannot create such a disk or directory.
+The last two are skipped, with a message, if this user cannot create such a disk or directory. However this program
+ends, by Ctrl-C or SIGKILL, too, no directory stays read-only and no disk stays mounted.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -88,16 +89,16 @@ def attempt(kind, arguments, run, rng, seconds):
         "full": f"full:{int(math.exp(rng.uniform(3, 11)))}",
     }.get(kind, "none:0")
     process = start(arguments, fault)
-    if kind in ("moment", "disk", "read-only"):
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0, seconds))
+    try:
+        if kind in ("moment", "disk", "read-only"):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, seconds))
         if kind == "moment":
             process.kill()
-        else:
-            with full(run.parent) if kind == "disk" else read_only(run):
-                error = process.communicate(timeout=300)[1]
-            return process.returncode, error
-    error = process.communicate(timeout=300)[1]
+        with full(run.parent) if kind == "disk" else read_only(run) if kind == "read-only" else nullcontext():
+            error = process.communicate(timeout=300)[1]
+    finally:
+        process.kill()  # if this program is interrupted
     return process.returncode, error
 
 
@@ -105,25 +106,42 @@ def attempt(kind, arguments, run, rng, seconds):
 def full(directory):
     """Inside, the disk of `directory` is full."""
     filler = directory / "filler"
-    with suppress(OSError), open(filler, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(512))
-    yield
-    filler.unlink()
+    try:
+        with suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+        yield
+    finally:
+        filler.unlink()
+
+
+@contextmanager
+def changed(path, change, undo):
+    """Inside, a shell command has changed `path` ("$0"); afterwards, another has undone it, however this process ends.
+
+    The shell of the two commands has a session of its own, which no Ctrl-C reaches, and waits for the end of a pipe:
+    the kernel closes that even if this process is killed. OSError if the change is impossible.
+    """
+    script = f'if {change} "$0"; then echo changed; read _; {undo} "$0"; fi'
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    shell = subprocess.Popen(["sh", "-c", script, path], start_new_session=True, **pipes)
+    try:
+        if not shell.stdout.readline():
+            raise OSError(f"not possible here: {change} {path}")
+        yield
+    finally:
+        shell.stdin.close()
+        shell.stdout.close()
+        if shell.wait() != 0:
+            raise OSError(f"cannot be undone: {undo} {path}")
 
 
 @contextmanager
 def read_only(run):
     """Inside, nothing can be created or renamed in the directory `run`. Root ignores permissions, so it uses chattr."""
-    if os.geteuid() != 0 and run.is_dir():
-        run.chmod(0o555)
-    elif run.is_dir():
-        subprocess.run(["chattr", "+i", run], check=True, capture_output=True)
-    yield
-    if os.geteuid() != 0 and run.is_dir():
-        run.chmod(0o755)
-    elif run.is_dir():
-        subprocess.run(["chattr", "-i", run], check=True, capture_output=True)
+    change, undo = ("chmod 555", "chmod 755") if os.geteuid() != 0 else ("chattr +i", "chattr -i")
+    with changed(run, change, undo) if run.is_dir() else nullcontext():
+        yield
 
 
 @contextmanager
@@ -131,15 +149,12 @@ def small_disk(base):
     """A directory on a separate disk of 600 kB; None if this user may not mount one."""
     disk = base / "disk"
     disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        yield None
-        return
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(changed(disk, "mount -t tmpfs -o size=600k none", "umount -l"))
+        except OSError:
+            disk = None
         yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def possible_kinds(base):
@@ -150,7 +165,7 @@ def possible_kinds(base):
     try:
         with read_only(probe):
             kinds.append("read-only")
-    except (OSError, subprocess.CalledProcessError):
+    except OSError:
         skipped.append("read-only: root can write everywhere, and chattr is not available")
     return kinds, skipped
 
@@ -171,7 +186,10 @@ def torture(base, kills, seed=0):
     corpus, whole = write_corpus(base / "corpus"), base / "whole"
     begin = time.perf_counter()
     process = start(["train", "--data", corpus, "--out", whole, *TRAIN, *EVERY])
-    assert process.wait() == 0, process.stderr.read()
+    try:
+        assert process.wait() == 0, process.stderr.read()
+    finally:
+        process.kill()
     seconds = time.perf_counter() - begin
     kinds, skipped = possible_kinds(base)
     tally, runs = Counter(), 0
@@ -206,6 +224,8 @@ def main():
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exception, as Ctrl-C is: "finally" runs
     with tempfile.TemporaryDirectory() as folder:
         tally, runs, skipped = torture(Path(folder), args.kills, args.seed)
     print(f"{'kind':12}{'killed':>10}{'refused':>10}{'missed':>10}")
