@@ -78,7 +78,7 @@ def read_text(path: StrPath) -> str:
     return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8")
 
 
-def parse_json(text: str, max_containers: int = 100) -> Any:
+def parse_json(text: str, max_containers: int = 100, max_values: int = 1000) -> Any:
     """``json.loads`` for untrusted text.
 
     Parameters
@@ -86,6 +86,8 @@ def parse_json(text: str, max_containers: int = 100) -> Any:
     text : str
     max_containers : int
         The maximum number of objects and lists, a bound on recursion depth and memory.
+    max_values : int
+        The maximum number of commas, a bound on memory.
 
     Raises
     ------
@@ -93,6 +95,8 @@ def parse_json(text: str, max_containers: int = 100) -> Any:
     """
     if text.count("{") + text.count("[") > max_containers:
         raise ValueError(f"it contains more than {max_containers:,} objects and lists")
+    if text.count(",") > max_values:
+        raise ValueError(f"it contains more than {max_values:,} values")
     return json.loads(text)
 
 

@@ -198,6 +198,8 @@ def test_values_that_no_config_json_has_are_refused(capsys, tmp_path, value, nam
 def test_nesting_is_refused_before_it_is_parsed():
     with pytest.raises(ValueError, match="more than 100 objects and lists"):
         parse_json("[" * 1_000_000)
+    with pytest.raises(ValueError, match="more than 1,000 values"):
+        parse_json("[" + "0," * 1_000_000 + "0]")
 
 
 def test_a_checkpoint_of_another_run_is_refused(capsys, tmp_path):

@@ -168,7 +168,7 @@ def parse_values(text: str) -> Any:
     """The value of a JSON text of at most MAX_VALUES values, all ASCII; raises one of `DAMAGE`."""
     if text.count(",") > MAX_VALUES or "\\u" in text:  # one wide character widens its whole string
         raise ValueError(f"its header has more than {MAX_VALUES:,} values, or characters that are not ASCII")
-    return parse_json(text, 10_000)
+    return parse_json(text, 10_000, MAX_VALUES)
 
 
 def unpack_checkpoint(contents: bytes, tensors: dict[str, Array], metadata: dict[str, Any]) -> TrainState:
