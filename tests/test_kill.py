@@ -52,7 +52,9 @@ def inside(tmp_path):
 
     def start(context):
         code = (
-            f"import sys, time, kill, pathlib\nwith kill.{context}(pathlib.Path(sys.argv[1])):\n print(1, flush=True)"
+            "import sys, time, kill, pathlib, signal\n"
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup it is ignored
+            f"with kill.{context}(pathlib.Path(sys.argv[1])):\n print(1, flush=True)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", code + "\n time.sleep(60)", tmp_path],
