@@ -103,8 +103,8 @@ def parse_json(text: str, max_containers: int = 100, max_values: int = 1000) -> 
 def atomic_write(path: Path, contents: bytes | str) -> None:
     """Write a file atomically: a kill at any moment leaves either the old file or the new one.
 
-    The contents are written to a temporary file in the same directory, with a name that no one can expect, and flushed
-    to disk before it is renamed. If `path` is a symbolic link, the link is replaced and its target left alone.
+    The contents are written to a temporary file in the same directory, under an unpredictable name, and flushed to
+    disk before it is renamed. If `path` is a symbolic link, the link is replaced and its target left alone.
 
     Parameters
     ----------

@@ -100,9 +100,8 @@ def train(
     if fingerprint(corpus.vocabulary) != state.vocabulary:
         raise UserError("the train state belongs to another vocabulary; make it with that of the corpus")
     like = state.params["decoder.bias"]
-    ids = np.asarray(
-        batchify(corpus.splits["train"], config.batch_size), dtype=np.int64, like=like
-    )  # as gpu/ reads them
+    streams = batchify(corpus.splits["train"], config.batch_size)
+    ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
     windows = num_windows(len(ids), config.num_steps)
     if windows < 1:
         raise UserError(f"the training text is too short for one window of {config.num_steps} steps; lower num_steps")

@@ -5,11 +5,15 @@ import pytest
 
 
 @pytest.fixture
-def hangup_heard():
-    """The default SIGHUP: under nohup it would be ignored, here and in every process started by a test."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_heard():
+    """The default SIGHUP and SIGINT: nohup and a shell's ``&`` ignore them, here and in processes started by a test."""
+    before = {
+        number: signal.signal(number, default)
+        for number, default in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler))
+    }
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def write_corpus(directory):

@@ -115,7 +115,7 @@ def test_a_terminal_that_is_closed_stops_the_run_which_is_saved(train, tmp_path)
     assert 0 < steps_saved(tmp_path / "run") < 12 * 99
 
 
-@pytest.mark.usefixtures("hangup_heard")
+@pytest.mark.usefixtures("signals_heard")
 def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
     with stop_signals() as stop_requested:
         for _ in range(2):  # both the kernel and the shell may send it
@@ -125,7 +125,7 @@ def test_a_hangup_may_come_twice_but_a_second_ctrl_c_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("hangup_heard")
+@pytest.mark.usefixtures("signals_heard")
 def test_a_hangup_stops_the_run_which_is_saved(train, tmp_path):
     process = start(train)
     wait_for_epochs(tmp_path / "run")
@@ -241,6 +241,16 @@ def test_a_directory_with_files_of_somebody_elses_is_left_as_it_is(train, tmp_pa
     assert {path.name: path.read_text() for path in run.iterdir()} == before
 
 
+def test_a_run_with_a_damaged_config_json_can_be_overwritten(train, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*train, "--max-steps", "1"]) == 0
+    (run / "config.json").write_text("{")
+    assert main(train) == 2
+    assert "already contains a run" in capsys.readouterr().err
+    assert main([*train, "--overwrite", "--max-steps", "2"]) == 0
+    assert steps_saved(run) == 2
+
+
 def test_a_directory_in_the_place_of_a_file_is_refused_before_anything_is_removed(train, tmp_path, capsys):
     run = tmp_path / "run"
     assert main([*train, "--max-steps", "1"]) == 0
@@ -309,7 +319,7 @@ def test_resuming_with_another_blas_says_that_rounding_differs(train, tmp_path, 
     (run / "machine.json").write_text(json.dumps(machine | {"blas": blas}) if blas else "{")
     assert main([*resume, "--max-steps", "3"]) == 0
     out = capsys.readouterr().out
-    assert out.count("Another BLAS or kind of processor than before: results may differ in rounding\n") == 1
+    assert out.count("The BLAS or the kind of processor has changed: results may differ by rounding\n") == 1
     assert "\x1b" not in out
     assert main([*resume, "--max-steps", "4"]) == 0
     assert "rounding" not in capsys.readouterr().out

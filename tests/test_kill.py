@@ -46,15 +46,13 @@ def undo_by_hand(directory):
 
 
 @pytest.fixture
-def inside(tmp_path):
+def inside(tmp_path, signals_heard):
     """Start a process that is inside one of kill.py's contexts; afterwards undo by hand what the context has not."""
     processes = []
 
     def start(context):
         code = (
-            "import sys, time, kill, pathlib, signal\n"
-            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup it is ignored
-            f"with kill.{context}(pathlib.Path(sys.argv[1])):\n print(1, flush=True)"
+            f"import sys, time, kill, pathlib\nwith kill.{context}(pathlib.Path(sys.argv[1])):\n print(1, flush=True)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", code + "\n time.sleep(60)", tmp_path],
@@ -120,6 +118,7 @@ def test_a_change_is_undone_after_an_exception_and_reported_if_impossible(tmp_pa
         undo_by_hand(tmp_path)
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_kill_py_leaves_nothing_when_it_is_interrupted(tmp_path, number):

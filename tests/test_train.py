@@ -113,6 +113,7 @@ def wait_for(path, process):
         time.sleep(0.005)
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_says_how_to_go_on(tiny, whole_run, tmp_path, number):

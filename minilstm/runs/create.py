@@ -1,4 +1,4 @@
-"""Creating the directory of a run, in the place of an earlier one if that is wanted, and of nothing else."""
+"""Creating the directory of a run: in an empty directory, or with ``--overwrite`` in that of an earlier run."""
 
 import os
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def fresh_directory(model: str) -> Path:
 def require_room(run: Path, overwrite: bool) -> None:
     """Refuse a directory with other contents than an overwritable run or the remains of one killed at its start."""
     names = {path.name for path in run.iterdir()} if run.exists() else set()
-    if "config.json" in names and is_run(run):
+    if "config.json" in names and (is_run(run) or is_marked(run)):
         if not overwrite:
             raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
         if directories := [name for name in FILES if (run / name).is_dir()]:

@@ -4,8 +4,8 @@ metrics.csv has one row per report: train, ten times per epoch and at its end; v
 end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
 previous row. `tokens` is the number of predicted words behind the perplexity.
 
-machine.json describes the machine that started or last resumed the run; nothing reads it. The file `lock` marks the
-directory as that of a run: see lock.py.
+machine.json describes the machine that started or last resumed the run; the next resume compares it. The file `lock`
+marks the directory as that of a run: see lock.py.
 """
 
 import json

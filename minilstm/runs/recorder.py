@@ -62,7 +62,7 @@ def train_and_record(
     with stop_signals() as stop_requested, np.errstate(all="ignore"):
         if not rounds_alike:
             print_or_stop(
-                "Another BLAS or kind of processor than before: results may differ in rounding", stop_requested
+                "The BLAS or the kind of processor has changed: results may differ by rounding", stop_requested
             )
         for event in train(
             state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()

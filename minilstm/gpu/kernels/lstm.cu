@@ -45,7 +45,7 @@ __device__ void unit_backward(int b, int j, acc_t dh, const scalar_t* dc_next, c
 {
     int n = b * H + j, k = b * 4 * H + j;           // as in unit_forward
     acc_t i = gates[k], f = gates[k + H], g = gates[k + 2 * H], o = gates[k + 3 * H], tanh_c = tanh_c_in[n];
-    acc_t dc = (dc_next ? (acc_t)dc_next[n] : 0) + dh * o * (1 - tanh_c * tanh_c);              // (5)
+    acc_t dc = (dc_next ? (acc_t)dc_next[n] : 0) + dh * o * (1 - tanh_c * tanh_c);  // (5)
     dz[k + 3 * H] = dh * tanh_c * o * (1 - o);                                  // (5) (2)
     dz[k] = dc * g * i * (1 - i);                                               // (4) (2)
     dz[k + H] = dc * (acc_t)c_prev[n] * f * (1 - f);                            // (4) (2)
