@@ -31,7 +31,7 @@ FLOORS = (
     ("train", "evaluate", "generate"),
     ("runs",),
     ("minilstm",),
-    ("arguments", "cli"),
+    ("arguments", "commands", "cli"),
     ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -54,7 +54,7 @@ HOME = {
 }
 
 # A library reports through return values and exceptions; the command line prints. These modules are commands.
-PRINTING_ROOMS = {"arguments", "cli", "runs"}
+PRINTING_ROOMS = {"arguments", "commands", "cli", "runs"}
 PRINTING_FUNCTIONS = {("text.grammar", "main")}
 
 

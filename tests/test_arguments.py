@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from minilstm.arguments import parse, with_flags
+from minilstm.arguments import with_flags
+from minilstm.cli import parse
 from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError
 

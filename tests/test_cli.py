@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from minilstm.arguments import build_parser
-from minilstm.cli import main
+from minilstm.cli import build_parser, main
 
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 

@@ -1,0 +1,136 @@
+"""minilstm train: train a model, or continue a run."""
+
+import argparse
+import sys
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import numpy as np
+
+from minilstm.arguments import Parser, add_data_flag, add_device_flags, non_negative, positive, print_error, to_flag
+from minilstm.commands.backend import select_backend
+from minilstm.config import PRESETS, Config
+from minilstm.errors import UserError, escape_control_chars
+from minilstm.step import TrainState
+from minilstm.text.corpus import Corpus
+from minilstm.types import Kernels
+
+DESCRIPTION = "Train a language model; by default the toy model, in about a minute."
+EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
+
+
+def add_flags(parser: Parser) -> None:
+    add_data_flag(parser, "the embedded toy corpus")
+    add_device_flags(parser)
+    parser.add_argument("--out", metavar="DIR", help="directory of the run (runs/<model>-<time>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument(
+        "--max-steps", type=non_negative, metavar="N", help="stop after N steps of the run; 0 saves the initial weights"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=positive, metavar="N", help="also save every N steps (once per epoch)"
+    )
+    add_config_flags(parser)
+
+
+def add_config_flags(parser: Parser) -> None:
+    """Add a flag for each field of Config, which appears in the result only if it was given."""
+    group = parser.add_argument_group("hyperparameters, by default those of the preset --model")
+    group.add_argument("--model", choices=PRESETS, default=argparse.SUPPRESS, help="preset (toy)")
+    for f in fields(Config):
+        if f.name == "model":
+            continue
+        value_type: Any = f.type
+        limits: dict[str, Any] = (
+            {"choices": f.metadata["choices"]} if "choices" in f.metadata else {"metavar": value_type.__name__.upper()}
+        )
+        values = {name: getattr(preset, f.name) for name, preset in PRESETS.items()}
+        texts = {name: f"{value:.4g}" if f.type is float else str(value) for name, value in values.items()}
+        if len(set(texts.values())) == 1:
+            defaults = texts["toy"]
+        else:
+            defaults = ", ".join(f"{name} {text}" for name, text in texts.items())
+        group.add_argument(
+            to_flag(f.name),
+            type=value_type,
+            default=argparse.SUPPRESS,
+            help=f"{f.metadata['help']} ({defaults})",
+            **limits,
+        )
+
+
+def run(args: Namespace) -> int:
+    from minilstm.runs.session import new_run, resume_run
+
+    if args.resume and (args.out is None or args.overwrite):
+        raise UserError("--resume needs --out DIR, the run to continue, and cannot be combined with --overwrite")
+    xp, kernels, note = select_backend(args)
+    if args.resume:
+        session = resume_run(config_overrides(args), args.data, args.out, xp)
+    else:
+        session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
+    with session as (run, state, corpus, floor):
+        return train_and_print(args, note, run, state, corpus, floor, kernels)
+
+
+def config_overrides(args: Namespace) -> dict[str, Any]:
+    """The hyperparameters given as flags."""
+    return {f.name: getattr(args, f.name) for f in fields(Config) if hasattr(args, f.name)}
+
+
+def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
+    """Print the device, the corpus, the model and the run's directory before training."""
+    from minilstm.train import reached
+
+    config, progress = state.config, state.progress
+    print(note)
+    tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
+    print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words"))
+    size = sum(param.size for param in state.params.values())
+    print(escape_control_chars(f"Model: {config.model}, {size:,} parameters, into {run}"))
+    if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
+        print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
+    if floor:
+        print(f"Floor: {floor:.3f}, the test perplexity of the grammar that generated the text")
+    if progress.epoch == config.max_max_epoch:
+        print(f"All {progress.epoch} epochs are done; to continue, raise --max-max-epoch")
+    elif args.resume:
+        print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
+        if reached(state, args.max_steps):
+            print(f"--max-steps {args.max_steps} counts the steps of the whole run: nothing left to do")
+
+
+def train_and_print(
+    args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
+) -> int:
+    """Train; print the result, its location and possible next commands."""
+    from minilstm.runs.recorder import train_and_record
+    from minilstm.train import reached
+
+    config, progress, resume = state.config, state.progress, resume_command(run)
+    try:
+        print_start(args, note, run, state, corpus, floor)
+        test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
+    except OSError:  # standard output is closed or full
+        print_error(f"output closed or full: stopped after {progress.step} steps; saved. To continue: {resume}")
+        raise
+    if test_perplexity is None:
+        epoch = min(progress.epoch + 1, config.max_max_epoch)  # possibly only the test was left
+        line = f"Stopped in epoch {epoch} after {progress.step} steps; saved. To continue: {resume}"
+        print(escape_control_chars(line))
+        return 0 if reached(state, args.max_steps) else 130
+    if floor:
+        print(f"That is {test_perplexity / floor - 1:.1%} above the floor.")
+    lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / 'checkpoint.safetensors'}", "Next:"]
+    lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
+    lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]
+    print(*map(escape_control_chars, lines), sep="\n")
+    return 0
+
+
+def resume_command(run: Path) -> str:
+    return f"minilstm train --resume --out {quote(str(run))}"
