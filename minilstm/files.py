@@ -65,8 +65,8 @@ def read_bytes(path: StrPath, max_bytes: int) -> bytes:
         return file.read(size)
 
 
-def read_text(path: StrPath) -> str:
-    """Read a UTF-8 text file of up to MAX_TEXT_BYTES.
+def read_text(path: StrPath, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Read a UTF-8 text file of at most `max_bytes`.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_text(path: StrPath) -> str:
     UnicodeDecodeError
         If it is not UTF-8.
     """
-    return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8")
+    return read_bytes(path, max_bytes).decode("utf-8")
 
 
 def parse_json(text: str, max_containers: int = 100, max_values: int = 1000) -> Any:

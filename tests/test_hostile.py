@@ -19,7 +19,6 @@ from minilstm.files import parse_json
 from minilstm.runs.checkpoint import load_checkpoint, pack_checkpoint
 from minilstm.step import init_train_state
 from minilstm.text.corpus import load_corpus
-from minilstm.text.grammar import oracle_perplexity, read_grammar
 
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 
@@ -229,37 +228,6 @@ def test_rows_that_no_run_writes_are_refused(capsys, finished_run, tmp_path, row
     (run / "metrics.csv").write_text("\n".join([*lines[:3], row, *lines[3:]]))
     assert "line 4 is not a valid row" in complaint(capsys, ["plot", run, "-o", tmp_path / "x.png"])
     assert "metrics.csv" in complaint(capsys, ["train", "--resume", "--out", run])
-
-
-@pytest.mark.parametrize(
-    ("grammar", "says"),
-    [
-        ("variable x = " + "a " * 400 + "\n1 Sentence -> $x $x\n", "rules|cannot generate"),
-        ("variable x =  \n1 Sentence -> $x\n", "neither"),
-        ("1 Sentence A -> b\n", "left side is one symbol"),
-        ("9" * 5000 + " Sentence -> b\n", "characters in line|neither"),
-        ("1 Sentence -> " + "[" * 5000 + "\n", "characters in line"),
-        ("".join(f"1 S{n} -> S{n + 1} x\n1 S{n} -> S{n + 1} y\n" for n in range(40)) + "1 S40 -> a\n1 Sentence -> S0\n",
-         "symbols when expanded"),
-        ("".join(f"1 S{n} -> S{n + 1}\n" for n in range(1200)) + "1 S1200 -> a\n1 Sentence -> S0\n", "too deeply"),
-        ("".join(f"variable v{n} = a b c d\n" for n in range(30))
-         + "1 Sentence -> " + " ".join(f"$v{n}" for n in range(30)) + "\n", "rules"),
-    ],
-)  # fmt: skip
-def test_grammars_that_would_take_forever_are_refused(tmp_path, grammar, says):
-    corpus = write_corpus(tmp_path / "c")
-    (corpus / "grammar.txt").write_text(grammar)
-    with pytest.raises(UserError, match=says):
-        oracle_perplexity(load_corpus(corpus))
-
-
-def test_a_grammar_with_endless_derivations_of_a_text_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("minilstm.text.grammar.MAX_STEPS", 1_000_000)
-    (tmp_path / "grammar.txt").write_text(
-        "1 Sentence -> a Sentence\n1 Sentence -> a Sentence Sentence\n1 Sentence -> a\n"
-    )
-    with pytest.raises(UserError, match="steps in the derivations"):
-        read_grammar(tmp_path / "grammar.txt").log_probabilities(["a"] * 100_000)
 
 
 def test_control_characters_of_names_and_words_do_not_reach_the_terminal(capsys, tmp_path):
