@@ -19,7 +19,7 @@ StrPath = str | os.PathLike[str]
 # if the path leads to another one by now.
 open_directories: dict[Path, int] = {}
 
-MAX_TEXT_BYTES = 100_000_000  # of a config.json, vocab.txt or metrics.csv: far more than any run writes
+MAX_TEXT_BYTES = 100_000_000  # of a vocab.txt or config.json: far more than any run writes
 
 
 def open_regular(path: StrPath, flags: int, directory: int | None = None) -> int:

@@ -1,5 +1,6 @@
 """The command line: every user error gives one clear line and exit status 2, and loses nothing."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -258,9 +259,29 @@ def test_resuming_on_another_text_or_for_fewer_epochs_than_are_done_is_refused(c
     assert main([*resume, "--max-max-epoch", "2"]) == 0
     capsys.readouterr()
     assert "already has 2 epochs" in complaint(capsys, [*resume, "--max-max-epoch", "1"])
-    lines = (corpus_dir / "train.txt").read_text().splitlines(keepends=True)
-    (corpus_dir / "train.txt").write_text("".join(reversed(lines)))
-    assert "is not the training text" in complaint(capsys, resume)
+    for split, changed in (("test", "test"), ("valid", "valid and test"), ("train", "train and valid and test")):
+        lines = (corpus_dir / f"{split}.txt").read_text().splitlines(keepends=True)
+        (corpus_dir / f"{split}.txt").write_text("".join(reversed(lines)))
+        assert f"the {changed} text of {corpus_dir} is not that of {run}; restore it" in complaint(capsys, resume)
+
+
+def test_evaluating_a_text_that_has_changed_since_is_said(capsys, corpus_dir, run, tmp_path):
+    assert main(["evaluate", str(run)]) == 0
+    assert "has changed" not in capsys.readouterr().err
+    lines = (corpus_dir / "test.txt").read_text().splitlines(keepends=True)
+    (corpus_dir / "test.txt").write_text("".join(reversed(lines)))
+    assert main(["evaluate", str(run)]) == 0
+    assert f"the test text has changed since {run} was trained" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--split", "valid"]) == 0
+    assert main(["evaluate", str(run), "--data", str(corpus_dir)]) == 0
+    assert "has changed" not in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_with_the_fingerprint_of_its_training_text_alone_is_resumed(capsys, run):
+    description = json.loads((run / "config.json").read_text())
+    description["text"] = description["text"]["train"]
+    (run / "config.json").write_text(json.dumps(description))
+    assert main(["train", "--resume", "--out", str(run), "--max-max-epoch", "2"]) == 0
 
 
 def test_resuming_with_a_damaged_vocabulary_is_refused(capsys, run):

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from minilstm.arguments import Parser, add_data_flag, add_device_flags
+from minilstm.arguments import Parser, add_data_flag, add_device_flags, print_error
 from minilstm.commands.backend import select_backend
 
 DESCRIPTION = "Print the perplexity of a trained model on a split."
@@ -19,7 +19,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate
-    from minilstm.runs.session import open_corpus, open_run
+    from minilstm.runs.session import changed_splits, open_corpus, open_run
 
     xp, kernels, note = select_backend(args)
     state, _, description = open_run(args.run, xp)
@@ -27,6 +27,8 @@ def run(args: Namespace) -> None:
     config, ids = state.config, corpus.splits[args.split]
     perplexity = evaluate(state.params, config, args.split, ids, kernels, show_progress=sys.stderr.isatty())
     print(note, file=sys.stderr)  # only now: an error must be one line
+    if not args.data and args.split in changed_splits(description, corpus):
+        print_error(f"the {args.split} text has changed since {args.run} was trained")
     print(f"{args.split.capitalize()} Perplexity: {perplexity:.3f}")
     predicted = count_predictions(config, args.split, ids)
     streams = 1 if args.split == "test" else config.batch_size

@@ -18,11 +18,12 @@ from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.events import Report
 from minilstm.files import StrPath, atomic_write, open_own, parse_json, read_text
-from minilstm.text.corpus import SPLITS, Corpus, fingerprint_of_text
+from minilstm.text.corpus import SPLITS, Corpus, fingerprints_of_text
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
-DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config
+MAX_METRICS_BYTES = 30_000_000  # of metrics.csv: that of some 50,000 epochs
+DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config; text: split -> its fingerprint
 # in order of removal, so that after a kill the run can be resumed or started again
 FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt", "machine.json"
 
@@ -40,7 +41,7 @@ def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, fl
     floor : float or None
         Perplexity of the true source on the test split, if the corpus has a grammar.
     """
-    text = fingerprint_of_text(corpus.splits["train"])
+    text = fingerprints_of_text(corpus.splits)
     description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
     atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
     atomic_write(run / "metrics.csv", ",".join(COLUMNS) + "\n")
@@ -60,8 +61,11 @@ def read_description(run: StrPath) -> dict[str, Any]:
         description = parse_json(read_text(path))
         if not isinstance(description, dict) or not set(DESCRIPTION) <= set(description):
             raise ValueError("it lacks entries of a run's config.json")
+        if isinstance(description["text"], str):  # of an older run
+            description["text"] = {"train": description["text"]}
         data, text, floor = (description[name] for name in DESCRIPTION)
-        if not (isinstance(data, str | None) and isinstance(text, str) and (floor is None or possible(floor))):
+        valid_text = isinstance(text, dict) and "train" in text
+        if not (isinstance(data, str | None) and valid_text and (floor is None or possible(floor))):
             raise ValueError("its data, text or floor is not valid")
     except OSError as error:
         raise UserError(f"{run} is not the directory of a minilstm run: its config.json: {error.strerror}") from None
@@ -143,7 +147,7 @@ def read_metrics(run: StrPath) -> list[dict[str, Any]]:
 def read_lines(path: Path) -> list[str]:
     """The lines of metrics.csv."""
     try:
-        return read_text(path).split("\n")
+        return read_text(path, MAX_METRICS_BYTES).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {why}; is {path.parent} the directory of a minilstm run?") from None

@@ -24,7 +24,7 @@ from minilstm.runs.directory import (
 from minilstm.runs.lock import locked
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
-from minilstm.text.corpus import Corpus, fingerprint, fingerprint_of_text, load_corpus
+from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus
 from minilstm.text.grammar import oracle_perplexity
 from minilstm.types import ArrayModule
 
@@ -114,14 +114,21 @@ def continue_run(
     require_vocabulary(state, corpus.vocabulary, run, data)
     if read_vocabulary(run) != corpus.vocabulary:
         raise UserError(f"{run / 'vocab.txt'} is not what the run wrote; restore the original")
-    if description["text"] != fingerprint_of_text(corpus.splits["train"]):
-        raise UserError(f"{data or 'the toy corpus'} is not the training text of {run}; restore that text")
+    if changed := changed_splits(description, corpus):
+        what = f"{' and '.join(changed)} text of {data or 'the toy corpus'}"
+        raise UserError(f"the {what} is not that of {run}; restore it, or start another run")
     if config.max_max_epoch < state.progress.epoch:
         raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
     rewind_metrics(run, state.progress.metric_rows)
     use_precision(xp, config.precision)
     return on_device(state._replace(config=config), xp), corpus, description["floor"]
+
+
+def changed_splits(description: dict[str, Any], corpus: Corpus) -> list[str]:
+    """The splits of a corpus whose text is not that of the run."""
+    texts = fingerprints_of_text(corpus.splits)
+    return [split for split, text in description["text"].items() if text != texts.get(split)]
 
 
 def require_progress(run: Path, state: TrainState, tokens: int) -> None:

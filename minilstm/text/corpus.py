@@ -212,6 +212,6 @@ def fingerprint(vocabulary: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
 
 
-def fingerprint_of_text(ids: Array) -> str:
-    """SHA-256 of the ids in order, 64 hexadecimal digits."""
-    return hashlib.sha256(ids.tobytes()).hexdigest()
+def fingerprints_of_text(splits: dict[str, Array]) -> dict[str, str]:
+    """SHA-256 of the ids of each split in order, 64 hexadecimal digits."""
+    return {split: hashlib.sha256(ids.tobytes()).hexdigest() for split, ids in splits.items()}
