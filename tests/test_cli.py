@@ -1,6 +1,7 @@
 """The command line: every user error gives one clear line and exit status 2, and loses nothing."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -289,6 +290,12 @@ def test_resuming_with_a_damaged_vocabulary_is_refused(capsys, run):
     (run / "vocab.txt").write_text(words.replace("a\n", "z\n"))
     complain = complaint(capsys, ["train", "--resume", "--out", str(run), "--max-max-epoch", "5"])
     assert "vocab.txt is not what the run wrote" in complain
+    for damaged in (words + "more\n", words.removesuffix("\n"), words.partition("\n")[2], ""):
+        (run / "vocab.txt").write_text(damaged)
+        for command in (["generate"], ["evaluate"], ["train", "--max-max-epoch", "5", "--resume", "--out"]):
+            assert re.search(
+                r"vocab.txt has \d whole lines, but the model \d words", complaint(capsys, [*command, str(run)])
+            )
 
 
 def test_max_steps_that_are_done_already_train_no_more(corpus_dir, tmp_path):

@@ -74,16 +74,16 @@ def read_description(run: StrPath) -> dict[str, Any]:
     return description
 
 
-def read_vocabulary(run: StrPath) -> list[str]:
-    """vocab.txt as a list of words."""
+def read_vocabulary(run: StrPath, num_words: int) -> list[str]:
+    """vocab.txt as a list of `num_words` words, the number in the checkpoint."""
     path = Path(run) / "vocab.txt"
     try:
-        *words, rest = read_text(path).split("\n")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}; restore the original") from None
-    if rest:
-        raise UserError(f"{path} ends in an incomplete line; restore the original")
-    return words
+    if (lines := text.count("\n")) != num_words or not text.endswith("\n"):  # before a list of them takes memory
+        raise UserError(f"{path} has {lines:,} whole lines, but the model {num_words:,} words; restore the original")
+    return text.split("\n")[:-1]
 
 
 def append_metrics(run: Path, report: Report) -> None:

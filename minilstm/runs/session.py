@@ -112,7 +112,7 @@ def continue_run(
     if not started:
         state = init_train_state(config, corpus.vocabulary, xp)
     require_vocabulary(state, corpus.vocabulary, run, data)
-    if read_vocabulary(run) != corpus.vocabulary:
+    if read_vocabulary(run, len(corpus.vocabulary)) != corpus.vocabulary:
         raise UserError(f"{run / 'vocab.txt'} is not what the run wrote; restore the original")
     if changed := changed_splits(description, corpus):
         what = f"{' and '.join(changed)} text of {data or 'the toy corpus'}"
@@ -183,7 +183,7 @@ def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict
     run = Path(run)
     description = read_description(run)
     state = load_own_checkpoint(run, description)
-    vocabulary = read_vocabulary(run)
+    vocabulary = read_vocabulary(run, len(state.params["decoder.bias"]))
     require_vocabulary(state, vocabulary, run, run / "vocab.txt")
     use_precision(xp, state.config.precision)
     return on_device(state, xp), vocabulary, description
