@@ -18,6 +18,7 @@ from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.model import loss_forward, zero_state
 from minilstm.text.batches import eval_batches, get_batch
+from minilstm.text.corpus import SPLITS
 from minilstm.types import Array, Kernels, Params
 
 
@@ -66,7 +67,7 @@ def evaluate(
     Raises
     ------
     UserError
-        If the split is too short, or its perplexity is not finite.
+        If there is no such split, its text is too short, or its perplexity is not finite.
 
     Examples
     --------
@@ -75,6 +76,7 @@ def evaluate(
     >>> round(evaluate(init_params(config, 10), config, "test", np.arange(100) % 10), 3)  # untrained: 10 words
     10.0
     """
+    require_split(split)
     streams, num_steps = eval_batches(config, split, ids)
     like = params["decoder.bias"]
     batch_ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
@@ -99,5 +101,12 @@ def evaluate(
 
 def count_predictions(config: Config, split: str, ids: Array) -> int:
     """Number of words of a split that `evaluate` predicts: all but the first of each stream, (batch_len - 1) * B."""
+    require_split(split)
     streams, _ = eval_batches(config, split, ids)
     return (streams.shape[0] - 1) * streams.shape[1]
+
+
+def require_split(split: str) -> None:
+    """Refuse an unknown name: the layout of the text, and so the perplexity, depends on the split."""
+    if split not in SPLITS:
+        raise UserError(f"there is no split {split!r}; give one of {', '.join(map(repr, SPLITS))}")

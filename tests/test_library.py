@@ -15,6 +15,7 @@ import pytest
 
 import minilstm
 from minilstm import Config, UserError, init_train_state, load_corpus, train
+from minilstm.evaluate import count_predictions
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 
 CONFIG = Config(hidden_size=8, num_steps=5, batch_size=4, max_epoch=1, max_max_epoch=2)  # 99 windows an epoch
@@ -224,3 +225,13 @@ def test_training_starts_no_threads_and_overflows_silently(corpus, recwarn):
     assert state.loss_scale[0] < 2.0**26
     assert threading.enumerate() == before
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("split", ["dev", "Test", "", None, ["test"]])
+def test_a_split_that_does_not_exist_is_refused(corpus, split):
+    state = init_train_state(CONFIG, corpus.vocabulary)
+    ids = corpus.splits["valid"]
+    with pytest.raises(UserError, match="no split .*; give one of 'train', 'valid', 'test'"):
+        minilstm.evaluate(state.params, CONFIG, split, ids)
+    with pytest.raises(UserError, match="no split "):
+        count_predictions(CONFIG, split, ids)
