@@ -231,7 +231,7 @@ def test_training_starts_no_threads_and_overflows_silently(corpus, recwarn):
 def test_a_split_that_does_not_exist_is_refused(corpus, split):
     state = init_train_state(CONFIG, corpus.vocabulary)
     ids = corpus.splits["valid"]
-    with pytest.raises(UserError, match="no split .*; give one of 'train', 'valid', 'test'"):
+    with pytest.raises(UserError, match="give one of 'train', 'valid', 'test'"):
         minilstm.evaluate(state.params, CONFIG, split, ids)
     with pytest.raises(UserError, match="no split "):
         count_predictions(CONFIG, split, ids)
