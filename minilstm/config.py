@@ -51,7 +51,8 @@ class Config:
     batch_size: int = hyperparameter(20, "streams of text read in parallel", minimum=1)
     forget_bias: float = hyperparameter(0.0, "added to the forget gate's pre-activation")
     optimizer: str = hyperparameter("sgd", "update rule", choices=("sgd", "adam"))
-    min_count: int = hyperparameter(1, "rarer training words become <unk>, as do unknown words", minimum=1)
+    unit: str = hyperparameter("word", "what a token of the text is", choices=("word", "char"))
+    min_count: int = hyperparameter(1, "rarer training tokens become <unk>, as do unknown tokens", minimum=1)
     dtype: str = hyperparameter(
         "float32", "of the arrays; weights are at least float32", choices=("float64", "float32", "float16")
     )

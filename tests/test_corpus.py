@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.text.batches import batchify, eval_batches, get_batch, num_windows
-from minilstm.text.corpus import CHUNK_SIZE, SPLITS, TextSlice, fingerprint, load_corpus
+from minilstm.text.corpus import SPLITS, fingerprint, load_corpus
+from minilstm.text.reading import CHUNK_SIZE, TextSlice
 
 
 def write(directory, names="{}.txt", **texts):
@@ -89,7 +90,7 @@ def test_missing_files_and_bad_bytes_are_refused_with_the_reason(tmp_path):
     with pytest.raises(UserError, match="not UTF-8"):
         load_corpus(tmp_path)
     (tmp_path / "short.txt").write_text("a\n" * 5)
-    with pytest.raises(UserError, match="5 lines, too few"):
+    with pytest.raises(UserError, match="10 tokens, too few"):
         load_corpus(tmp_path / "short.txt")
 
 
@@ -130,10 +131,10 @@ def test_a_line_longer_than_a_chunk_keeps_its_words_whole(tmp_path):
     words = ["word" * (n % 5 + 1) for n in range(CHUNK_SIZE // 4)]
     (tmp_path / "long.txt").write_text(" ".join(words) + "\nlast line")
     text = TextSlice(tmp_path / "long.txt")
-    assert list(text.words()) == [*words, "<eos>", "last", "line"]
+    assert list(text.tokens()) == [*words, "<eos>", "last", "line"]
     assert sum(line_number == 1 for line_number, _ in text.iter_chunks()) > 2
-    assert list(TextSlice(tmp_path / "long.txt", 1).words()) == ["last", "line"]
-    assert list(TextSlice(tmp_path / "long.txt", 0, 1).words()) == [*words, "<eos>"]
+    assert list(TextSlice(tmp_path / "long.txt", "word", 1).tokens()) == ["last", "line"]
+    assert list(TextSlice(tmp_path / "long.txt", "word", 0, 1).tokens()) == [*words, "<eos>"]
 
 
 def test_fingerprints_depend_on_the_order():

@@ -134,7 +134,7 @@ def test_one_line_of_50_mb_is_read_in_bounded_memory(tmp_path):
     ("contents", "says"),
     [
         (b"a b\nc \0 d\n", "line 2 has a NUL byte"),
-        ("a b\n".encode("utf-16"), "not UTF-8"),
+        ("a b\n".encode("utf-16"), "is UTF-16 text; convert it"),
         ("a b\n".encode("utf-16-le"), "NUL byte"),
         (b"a \xed\xa0\x80 b\n", "not UTF-8"),  # a lone surrogate
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not UTF-8"),

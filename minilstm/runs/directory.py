@@ -45,6 +45,11 @@ def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, fl
     description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
     atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
     atomic_write(run / "metrics.csv", ",".join(COLUMNS) + "\n")
+    write_description(run, description)
+
+
+def write_description(run: Path, description: dict[str, Any]) -> None:
+    """Write config.json."""
     atomic_write(run / "config.json", json.dumps(description, indent=2) + "\n")
 
 

@@ -20,12 +20,14 @@ from minilstm.runs.directory import (
     read_metrics,
     read_vocabulary,
     rewind_metrics,
+    write_description,
 )
 from minilstm.runs.lock import locked
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
 from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus
 from minilstm.text.grammar import oracle_perplexity
+from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -60,7 +62,7 @@ def new_run(
     if overrides.get("optimizer") == "adam":
         preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
     config = replace(preset, **overrides)
-    data = data and os.path.abspath(data)
+    data = data and absolute(data)
     corpus = load_checked_corpus(data, config)
     floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # <unk> changes the language
     use_precision(xp, config.precision)
@@ -94,7 +96,9 @@ def continue_run(
 ) -> tuple[TrainState, Corpus, float | None]:
     """Check that a run can be continued with these overrides, and rewind its metrics to its checkpoint."""
     description = read_description(run)
-    data = data or description["data"]
+    given, data = data is not None, absolute(data) if data else description["data"]
+    if data == "-" and not given:
+        raise UserError(f"{run} was trained on standard input; give the text again, with --data -")
     started = os.path.lexists(run / CHECKPOINT)
     if started:
         state = load_own_checkpoint(run, description)
@@ -121,6 +125,8 @@ def continue_run(
         raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
     rewind_metrics(run, state.progress.metric_rows)
+    if data != description["data"]:
+        write_description(run, description | {"data": data})
     use_precision(xp, config.precision)
     return on_device(state._replace(config=config), xp), corpus, description["floor"]
 
@@ -129,6 +135,11 @@ def changed_splits(description: dict[str, Any], corpus: Corpus) -> list[str]:
     """The splits of a corpus whose text is not that of the run."""
     texts = fingerprints_of_text(corpus.splits)
     return [split for split, text in description["text"].items() if text != texts.get(split)]
+
+
+def absolute(data: StrPath) -> str:
+    """The path of a corpus from any directory; standard input stays "-"."""
+    return "-" if STREAM.fullmatch(str(data)) else os.path.abspath(os.path.expanduser(data))
 
 
 def require_progress(run: Path, state: TrainState, tokens: int) -> None:
@@ -158,7 +169,7 @@ def read_config(description: dict[str, Any], run: Path) -> Config:
 
 def load_checked_corpus(data: str | None, config: Config) -> Corpus:
     """Load a corpus and check that every split is long enough."""
-    corpus = load_corpus(data, config.min_count)
+    corpus = load_corpus(data, config.min_count, config.unit)
     tokens = len(corpus.splits["train"])
     if num_windows(tokens // config.batch_size, config.num_steps) < 1:
         raise UserError(
@@ -191,6 +202,6 @@ def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict
 
 def open_corpus(state: TrainState, run: StrPath, data: str | None) -> Corpus:
     """The corpus at `data`, if it has the vocabulary of the run."""
-    corpus = load_corpus(data, state.config.min_count)
+    corpus = load_corpus(data, state.config.min_count, state.config.unit)
     require_vocabulary(state, corpus.vocabulary, run, data)
     return corpus

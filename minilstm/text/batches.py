@@ -119,6 +119,7 @@ def eval_batches(config: Config, split: str, ids: Array) -> tuple[Array, int]:
         batch_size, num_steps = 1, num_steps * batch_size
     if len(ids) < 2 * batch_size:
         raise UserError(
-            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; add text or lower batch_size"
+            f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; give at least "
+            f"{2 * batch_size}, or lower batch_size"
         )
     return batchify(ids, batch_size), num_steps

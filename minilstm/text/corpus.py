@@ -1,12 +1,12 @@
-"""Text to ids: finding the splits of a corpus, reading them, and the vocabulary.
+"""Text to ids: finding the splits of a corpus, and the vocabulary.
 
-Tokens are separated by whitespace, and each newline is the token <eos>. The vocabulary is that of the training split,
-by decreasing frequency, ties alphabetically. Words of the other splits that the training split lacks become <unk>,
-provided the vocabulary has it: from the training text, or because min_count is above 1.
+Tokens are words or characters, and each newline is the token <eos>; reading.py reads them. The vocabulary is that of
+the training split, by decreasing frequency, ties alphabetically. Tokens of the other splits that the training split
+lacks become <unk>, provided the vocabulary has it: from the training text, or because min_count is above 1.
 """
 
 import hashlib
-import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minilstm.errors import UserError
-from minilstm.files import open_regular
+from minilstm.files import StrPath, read_text
+from minilstm.text.reading import EOS, STREAM, UNK, TextSlice, as_file
 from minilstm.types import Array
 
-EOS, UNK = "<eos>", "<unk>"
 SPLITS = "train", "valid", "test"
-FILE_NAMES = "ptb.{}.txt", "{}.txt", "wiki.{}.tokens"
+FILE_NAMES = "ptb.{}.txt", "{}.txt", "wiki.{}.tokens", "wiki.{}.raw"
 SPLIT_POINTS = 0.90, 0.95  # where a single file is divided into train, valid and test
-CHUNK_SIZE = 2**16  # characters read at a time: a whole text may be a single line
 
 
 class Corpus(NamedTuple):
@@ -46,70 +45,31 @@ class Corpus(NamedTuple):
     grammar: Path | None
 
 
-class TextSlice(NamedTuple):
-    """Lines start to stop - 1 of a text file, counted from 0; a stop of None is the end of the file."""
-
-    path: Path
-    start: int = 0
-    stop: int | None = None
-
-    def iter_chunks(self) -> Iterator[tuple[int, list[str]]]:
-        """Read the lines in bounded memory: a line longer than CHUNK_SIZE arrives in several chunks.
-
-        Yields
-        ------
-        line_number : int
-            From 1.
-        words : list of str
-            The last one is <eos> where the line ends.
-        """
-        line_number, partial_word = 1, ""
-        try:
-            with open(self.path, encoding="utf-8-sig", opener=open_regular) as file:
-                while (chunk := file.readline(CHUNK_SIZE)) and (self.stop is None or line_number <= self.stop):
-                    line_ends = chunk.endswith("\n")
-                    if line_number > self.start:
-                        words = (partial_word + chunk).split()
-                        # the last word may continue in the next chunk
-                        continues = words and len(chunk) == CHUNK_SIZE and not chunk[-1].isspace()
-                        partial_word = words.pop() if continues else ""
-                        if "\0" in chunk or len(partial_word) > CHUNK_SIZE:
-                            what = "a NUL byte" if "\0" in chunk else f"a word of over {CHUNK_SIZE:,} characters"
-                            raise UserError(
-                                f"{self.path} line {line_number} has {what}; give UTF-8 text, not a binary file"
-                            )
-                        yield line_number, [*words, EOS] if line_ends else words
-                    line_number += line_ends
-        except UnicodeDecodeError as error:
-            raise UserError(f"{self.path} is not UTF-8 text ({error.reason}); convert it first") from None
-        except OSError as error:
-            raise UserError(f"cannot read {self.path}: {error.strerror}; give a text file") from None
-        if partial_word:
-            yield line_number, [partial_word]
-
-    def words(self) -> Iterator[str]:
-        """All tokens in order."""
-        return (word for _, words in self.iter_chunks() for word in words)
-
-
 def toy_directory() -> Path:
     """The directory of the embedded toy corpus, in an installed package or in a clone."""
     package = Path(__file__).parents[1]
     return next(path for path in (package / "data/toy", package.parent / "data/toy") if path.is_dir())
 
 
-def load_corpus(path: str | os.PathLike[str] | None = None, min_count: int = 1) -> Corpus:
+def load_corpus(
+    path: StrPath | None = None, min_count: int = 1, unit: str = "word", vocabulary: list[str] | None = None
+) -> Corpus:
     """Read a corpus.
 
     Parameters
     ----------
     path : path, optional
         A directory with ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt`` (or ``train.txt`` ..., or
-        ``wiki.train.tokens`` ...), or a single text file, which is split 90/5/5 by lines. By default the embedded toy
-        corpus.
+        ``wiki.train.tokens`` ..., or ``wiki.train.raw`` ...), or a single text file, which is split 90/5/5: by lines,
+        or by tokens if it has only a few lines (of a single one, without the newline at its end). "-" is standard
+        input. Files may be compressed by gzip. By default the embedded toy corpus.
     min_count : int
-        Training words that occur less often become <unk>, and so do unknown words. With 1 every training word keeps its
-        own id, and unknown words become <unk> only if the training text contains that word.
+        Training tokens that occur less often become <unk>, and so do unknown tokens. With 1 every training token keeps
+        its own id, and unknown tokens become <unk> only if the training text contains that word.
+    unit : {"word", "char"}
+        What a token is.
+    vocabulary : list of str, optional
+        The words to use, in place of those of the training text.
 
     Returns
     -------
@@ -118,7 +78,7 @@ def load_corpus(path: str | os.PathLike[str] | None = None, min_count: int = 1) 
     Raises
     ------
     UserError
-        If a file is missing, empty, not a regular file or not UTF-8 text, or contains a word that has no id.
+        If a file is missing, empty, not a regular file or not UTF-8 text, or contains a token that has no id.
 
     Examples
     --------
@@ -128,16 +88,30 @@ def load_corpus(path: str | os.PathLike[str] | None = None, min_count: int = 1) 
     >>> " ".join(corpus.vocabulary[id] for id in corpus.splits["valid"][:8])
     'the sailor sang : " every tired tailor'
     """
-    name = "toy (embedded)" if path is None else str(path)
-    path = toy_directory() if path is None else Path(path)
-    slices = find_splits(path)
-    vocabulary = build_vocabulary(slices["train"], min_count)
-    splits = {split: encode(text, vocabulary) for split, text in slices.items()}
-    grammar = path / "grammar.txt"
-    return Corpus(vocabulary, splits, name, grammar if grammar.exists() else None)
+    name = "toy (embedded)" if path is None else "standard input" if STREAM.fullmatch(str(path)) else str(path)
+    with as_file(toy_directory() if path is None else path) as path:
+        slices = find_splits(path, unit)
+        words = vocabulary or build_vocabulary(slices["train"], min_count)
+        splits = {split: encode(text, words) for split, text in slices.items()}
+        return Corpus(words, splits, name, find_grammar(path))
 
 
-def find_splits(path: Path) -> dict[str, TextSlice]:
+def load_text(path: StrPath, vocabulary: list[str], unit: str = "word") -> Array:
+    """The ids of a whole text file, int32 array (tokens,), with a given vocabulary; raises as `load_corpus` does."""
+    with as_file(path) as path:
+        return encode(TextSlice(path, unit), vocabulary)
+
+
+def find_grammar(directory: Path) -> Path | None:
+    """The grammar.txt of a directory, if it is a grammar of ours: if it has a rule for a sentence."""
+    path = directory / "grammar.txt"
+    try:
+        return path if re.search(r"^\d+\s+Sentence -> ", read_text(path), re.MULTILINE) else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def find_splits(path: Path, unit: str = "word") -> dict[str, TextSlice]:
     """Locate the three splits: "train", "valid", "test" -> TextSlice."""
     if path.is_dir():
         for names in FILE_NAMES:
@@ -148,29 +122,33 @@ def find_splits(path: Path) -> dict[str, TextSlice]:
                     raise UserError(
                         f"{path} has {files['train'].name} but not {' and '.join(missing)}; add the missing files"
                     )
-                return {split: TextSlice(file) for split, file in files.items()}
+                return {split: TextSlice(file, unit) for split, file in files.items()}
         expected = ", ".join(names.format("train") for names in FILE_NAMES)
         raise UserError(f"{path} contains no corpus: expected one of {expected}; give its directory, or a text file")
     if not path.exists():
         raise UserError(
             f"{path} does not exist; give a text file or a corpus directory ('minilstm download ptb' fetches one)"
         )
-    num_lines = max((line_number for line_number, _ in TextSlice(path).iter_chunks()), default=0)
-    train_end, valid_end = (int(fraction * num_lines) for fraction in SPLIT_POINTS)
-    if not 0 < train_end < valid_end < num_lines:
-        raise UserError(
-            f"{path} has {num_lines} lines, too few to split 90/5/5; give at least 20, or a directory of three files"
-        )
-    return {
-        "train": TextSlice(path, 0, train_end),
-        "valid": TextSlice(path, train_end, valid_end),
-        "test": TextSlice(path, valid_end),
-    }
+    num_lines = num_tokens = 0
+    tokens: list[str] = []
+    for num_lines, tokens in TextSlice(path, unit).iter_chunks():  # noqa: B007, the last line's number remains
+        num_tokens += len(tokens)
+    if num_lines == 1:
+        num_tokens -= tokens[-1] == EOS  # the newline at the end of the only line: nothing to learn
+    for by, size in (("line", num_lines), ("token", num_tokens)):  # by tokens where there are too few lines
+        train_end, valid_end = (int(fraction * size) for fraction in SPLIT_POINTS)
+        if 0 < train_end < valid_end < size:
+            return {
+                "train": TextSlice(path, unit, 0, train_end, by),
+                "valid": TextSlice(path, unit, train_end, valid_end, by),
+                "test": TextSlice(path, unit, valid_end, size, by),
+            }
+    raise UserError(f"{path} has {num_tokens} tokens, too few to split 90/5/5; give at least 11, or a directory")
 
 
 def build_vocabulary(text: TextSlice, min_count: int = 1) -> list[str]:
-    """The words of the training text by decreasing frequency, ties alphabetically."""
-    counts = Counter(text.words())
+    """The tokens of the training text by decreasing frequency, ties alphabetically."""
+    counts = Counter(text.tokens())
     if not counts:
         raise UserError(f"{text.path} is empty; a corpus needs training text")
     if min_count > 1:
@@ -185,19 +163,19 @@ def encode(text: TextSlice, vocabulary: list[str]) -> Array:
     Raises
     ------
     UserError
-        If the text is empty, or contains an unknown word and the vocabulary has no <unk>.
+        If the text is empty, or contains an unknown token and the vocabulary has no <unk>.
     """
     word_to_id = {word: id for id, word in enumerate(vocabulary)}
     unk = word_to_id.get(UNK)
 
     def iter_ids() -> Iterator[int]:
-        for line_number, words in text.iter_chunks():
-            for word in words:
-                id = word_to_id.get(word, unk)
+        for line_number, tokens in text.iter_chunks():
+            for token in tokens:
+                id = word_to_id.get(token, unk)
                 if id is None:
                     raise UserError(
-                        f"{text.path} line {line_number}: {word!r} is not in the training vocabulary, "
-                        f"which has no {UNK}; min_count 2 maps unknown words, and those seen only once, to {UNK}"
+                        f"{text.path} line {line_number}: {token!r} is not in the training vocabulary, "
+                        f"which has no {UNK}; {advice(text)}"
                     )
                 yield id
 
@@ -205,6 +183,22 @@ def encode(text: TextSlice, vocabulary: list[str]) -> Array:
     if not len(ids):
         raise UserError(f"{text.path} is empty; every split needs text")
     return ids
+
+
+def advice(text: TextSlice) -> str:
+    """What to do about the unknown tokens of a text."""
+    counts = Counter(text.tokens())
+    lines, words = counts[EOS], [word for word in counts.elements() if word != EOS]
+    no_blanks = len(words) < 3 * lines or sum(map(len, words)) > 12 * len(words)
+    if text.unit == "word" and no_blanks and len(counts) > 0.3 * counts.total():
+        return "hardly any of its words occurs twice (a list, or text without blanks?): unit char reads its characters"
+    tokens = "words" if text.unit == "word" else "characters"
+    return f"min_count 2 maps unknown {tokens}, and those seen only once, to {UNK}"
+
+
+def unknown_share(ids: Array, vocabulary: list[str]) -> float:
+    """The share of <unk> in a text, from 0 to 1."""
+    return float((ids == vocabulary.index(UNK)).mean()) if UNK in vocabulary else 0.0
 
 
 def fingerprint(vocabulary: Sequence[str]) -> str:
