@@ -33,6 +33,17 @@ def perplexity(loss: float, steps: int) -> float:
     return math.nan if math.isnan(loss) else math.exp(loss / steps) if loss / steps < 700 else math.inf
 
 
+def format_perplexity(value: float) -> str:
+    """A perplexity as the reference implementation prints it, but not in full above a million.
+
+    Examples
+    --------
+    >>> format_perplexity(114.902), format_perplexity(4.2e21)
+    ('114.902', '4.2e+21')
+    """
+    return f"{value:.4g}" if value > 1e6 else f"{value:.3f}"
+
+
 def evaluate(
     params: Params,
     config: Config,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from minilstm import plain
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.evaluate import count_predictions, evaluate, perplexity
+from minilstm.evaluate import count_predictions, evaluate, format_perplexity, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
 from minilstm.optim import learning_rate_at
 from minilstm.step import MAX_NORMS, TrainState, apply_step, prepare_step, train_step
@@ -27,6 +27,7 @@ from minilstm.types import Array, Kernels
 
 Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
+FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
 
 
 def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
@@ -85,7 +86,8 @@ def train(
     Raises
     ------
     UserError
-        If the corpus is too short for one window or has another vocabulary than the state, or the run diverges.
+        If the corpus is too short for one window or has another vocabulary than the state, or the run diverges: a loss
+        or norm is not finite, or the last epoch ends far above the perplexity of random guessing.
 
     Examples
     --------
@@ -122,6 +124,12 @@ def train(
             return
         yield final
         yield valid
+        if progress.epoch + 1 == config.max_max_epoch and has_diverged(final.perplexity, valid.perplexity, len(like)):
+            raise UserError(
+                f"diverged: epoch {progress.epoch + 1}, the last, ends with a training perplexity of "
+                f"{format_perplexity(final.perplexity)}, far above {len(like)}, that of random guessing; "
+                "lower learning_rate, max_grad_norm or init_scale (the last checkpoint is kept)"
+            )
         progress.epoch, progress.window, progress.loss, progress.norms[:] = progress.epoch + 1, 0, 0.0, []
         for h, c in state.carried:
             h[...], c[...] = 0, 0
@@ -176,7 +184,8 @@ def train_epoch(
             if due or save or len(pending) == MAX_PENDING:
                 latest = report()
                 if bar:
-                    bar.set_postfix_str(f"perplexity {latest.perplexity:.2f}, {latest.words_per_second:.0f} words/s")
+                    shown = format_perplexity(latest.perplexity)
+                    bar.set_postfix_str(f"perplexity {shown}, {latest.words_per_second:.0f} words/s")
             if due:
                 progress.norms.clear()
                 yield latest
@@ -207,6 +216,15 @@ def evaluate_split(
 def reached(state: TrainState, max_steps: int | None) -> bool:
     """Whether `max_steps`, if given, is reached."""
     return max_steps is not None and state.progress.step >= max_steps
+
+
+def has_diverged(train_perplexity: float, valid_perplexity: float, vocab_size: int) -> bool:
+    """Whether an epoch ends far above the perplexity of random guessing, which is the size of the vocabulary.
+
+    Both perplexities must be: a good fit to the training text may be very wrong about another, and a few bad windows
+    may raise the epoch's mean. Such an epoch may still be followed by better ones, at a lower learning rate.
+    """
+    return min(train_perplexity, valid_perplexity) > FAR_ABOVE * vocab_size
 
 
 def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:

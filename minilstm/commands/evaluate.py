@@ -18,7 +18,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from minilstm.evaluate import count_predictions, evaluate
+    from minilstm.evaluate import count_predictions, evaluate, format_perplexity
     from minilstm.runs.session import changed_splits, open_corpus, open_run
 
     xp, kernels, note = select_backend(args)
@@ -29,7 +29,7 @@ def run(args: Namespace) -> None:
     print(note, file=sys.stderr)  # only now: an error must be one line
     if not args.data and args.split in changed_splits(description, corpus):
         print_error(f"the {args.split} text has changed since {args.run} was trained")
-    print(f"{args.split.capitalize()} Perplexity: {perplexity:.3f}")
+    print(f"{args.split.capitalize()} Perplexity: {format_perplexity(perplexity)}")
     predicted = count_predictions(config, args.split, ids)
     streams = 1 if args.split == "test" else config.batch_size
     print(

@@ -84,6 +84,7 @@ def config_overrides(args: Namespace) -> dict[str, Any]:
 
 def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
     """Print the device, the corpus, the model and the run's directory before training."""
+    from minilstm.evaluate import format_perplexity
     from minilstm.train import reached
 
     config, progress = state.config, state.progress
@@ -95,7 +96,7 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
         print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
     if floor:
-        print(f"Floor: {floor:.3f}, the test perplexity of the grammar that generated the text")
+        print(f"Floor: {format_perplexity(floor)}, the test perplexity of the grammar that generated the text")
     if progress.epoch == config.max_max_epoch:
         print(f"All {progress.epoch} epochs are done; to continue, raise --max-max-epoch")
     elif args.resume:
@@ -124,7 +125,8 @@ def train_and_print(
         print(escape_control_chars(line))
         return 0 if reached(state, args.max_steps) else 130
     if floor:
-        print(f"That is {test_perplexity / floor - 1:.1%} above the floor.")
+        excess = 100 * (test_perplexity / floor - 1)
+        print(f"That is {excess:.1f}% above the floor." if excess < 1e6 else f"That is {excess:.4g}% above the floor.")
     lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / 'checkpoint.safetensors'}", "Next:"]
     lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
     lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]

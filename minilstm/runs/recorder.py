@@ -10,6 +10,7 @@ import numpy as np
 
 from minilstm import blocks
 from minilstm.device import array_module
+from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
@@ -21,7 +22,7 @@ from minilstm.runs.session import CHECKPOINT
 from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
-from minilstm.train import train
+from minilstm.train import has_diverged, train
 from minilstm.types import Kernels
 
 
@@ -70,14 +71,18 @@ def train_and_record(
             require_lock(run)
             match event:
                 case EpochStarted():
-                    line = f"Epoch: {event.epoch} Learning rate: {event.learning_rate:.3f}"
-                    print_or_stop(line, stop_requested)
+                    rate = format_learning_rate(event.learning_rate, state.config.learning_rate)
+                    print_or_stop(f"Epoch: {event.epoch} Learning rate: {rate}", stop_requested)
                 case EpochTrained():
-                    print_or_stop(f"Epoch: {event.epoch} Train Perplexity: {event.perplexity:.3f}", stop_requested)
+                    trained = event
+                    line = f"Epoch: {event.epoch} Train Perplexity: {format_perplexity(event.perplexity)}"
+                    print_or_stop(line, stop_requested)
                 case Report():
                     append_metrics(run, event)
                     state.progress.metric_rows += 1
                     if line := line_of(event, on_terminal):
+                        print_or_stop(line, stop_requested)
+                    if event.split == "valid" and (line := divergence_line(trained, event, state)):
                         print_or_stop(line, stop_requested)
                     if event.split == "test":
                         test_perplexity = event.perplexity
@@ -122,9 +127,41 @@ def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
 def line_of(report: Report, on_terminal: bool) -> str:
     """The line printed for a report, as in the reference script; on a terminal the progress bar replaces some."""
     if report.split == "test":
-        return f"Test Perplexity: {report.perplexity:.3f}"
+        return f"Test Perplexity: {format_perplexity(report.perplexity)}"
     if report.split == "valid":
-        return f"Epoch: {report.epoch} Valid Perplexity: {report.perplexity:.3f}"
+        return f"Epoch: {report.epoch} Valid Perplexity: {format_perplexity(report.perplexity)}"
     if report.done == 1 or on_terminal:
         return ""
-    return f"{report.done:.3f} perplexity: {report.perplexity:.3f} speed: {report.words_per_second:.0f} wps"
+    perplexity = format_perplexity(report.perplexity)
+    return f"{report.done:.3f} perplexity: {perplexity} speed: {report.words_per_second:.0f} wps"
+
+
+def divergence_line(trained: EpochTrained, valid: Report, state: TrainState) -> str:
+    """The line printed after an epoch that has diverged; after the last, `train` raises an error instead."""
+    vocab_size = len(state.params["decoder.bias"])
+    if valid.epoch == state.config.max_max_epoch or not has_diverged(trained.perplexity, valid.perplexity, vocab_size):
+        return ""
+    return (
+        f"Epoch: {valid.epoch} diverged: perplexities far above {vocab_size}, that of random guessing; "
+        "lower --learning-rate, --max-grad-norm or --init-scale"
+    )
+
+
+def format_learning_rate(learning_rate: float, initial: float) -> str:
+    """A learning rate with three decimals, as the reference prints it, or three significant digits.
+
+    Three decimals are enough where they are exact, and for the rates that decay from an initial one of at least 0.1
+    until they would be printed as zero.
+
+    Examples
+    --------
+    >>> [format_learning_rate(rate, 1.0) for rate in (1.0, 0.0625, 0.000244)]
+    ['1.000', '0.062', '0.000244']
+    >>> [format_learning_rate(rate, 0.001) for rate in (0.001, 0.0005, 0.00025)]
+    ['0.001', '0.0005', '0.00025']
+    """
+    three_decimals = f"{learning_rate:.3f}"
+    shown = float(three_decimals)
+    if learning_rate <= 1e6 and (shown == learning_rate or (shown > 0 and initial >= 0.1)):
+        return three_decimals
+    return f"{learning_rate:.3g}"
