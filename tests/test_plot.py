@@ -10,12 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 from kill import write_corpus
-from matplotlib.axes import Axes
 
 from minilstm.cli import main
 from minilstm.errors import UserError
+from minilstm.runs.canvas import default_settings, format_tick, log_ticks
+from minilstm.runs.curves import PANELS, read_runs
 from minilstm.runs.directory import COLUMNS, read_metrics
-from minilstm.runs.plot import FORMATS, MAX_POINTS, plot_runs, thin_out, two_decimals
+from minilstm.runs.plot import FORMATS, LOWER_HEIGHT, MAX_POINTS, WIDTH, draw_figure, plot_runs, thin_out, two_decimals
 
 TINY = ["--hidden-size", "4", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1", "--device", "cpu"]
 HEADER = ",".join(COLUMNS)
@@ -40,16 +41,55 @@ def with_rows(finished_run, run, *rows):
 
 def with_floor(run, floor):
     """The same run with another floor in its config.json."""
-    description = json.loads((run / "config.json").read_text()) | {"floor": floor}
+    return changed(run, floor=floor)
+
+
+def changed(run, **entries):
+    """The same run with other entries in its config.json."""
+    description = json.loads((run / "config.json").read_text()) | entries
     (run / "config.json").write_text(json.dumps(description))
     return run
 
 
-def drawn_labels(monkeypatch):
-    """A list that receives the label of every curve drawn from now on."""
-    labels, plot = [], Axes.plot
-    monkeypatch.setattr(Axes, "plot", lambda self, *a, **k: labels.append(k["label"]) or plot(self, *a, **k))
-    return labels
+def figure_of(*runs, panels=("perplexity",), band=False):
+    """The figure that `plot_runs` would save, laid out. Nothing may warn."""
+    with default_settings(), warnings.catch_warnings(action="error"):
+        figure = draw_figure(read_runs(runs, panels, band)[0], panels)
+        figure.draw_without_rendering()
+    return figure
+
+
+def legend_of(figure):
+    """Entries of the legend: text -> handle."""
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert len(set(texts)) == len(texts)
+    return dict(zip(texts, legend.legend_handles, strict=True))
+
+
+def assert_nothing_is_cut_or_covered(figure):
+    """The legend is inside the figure and below the axes, which keep their size and have ticks with labels."""
+    inside = figure.bbox.padded(1)
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    (legend,) = figure.legends
+    for box in [*boxes, legend.get_window_extent(), legend.get_title().get_window_extent()]:
+        assert inside.x0 <= box.x0 < box.x1 <= inside.x1
+        assert inside.y0 <= box.y0 < box.y1 <= inside.y1
+    assert legend.get_window_extent().y1 <= min(box.y0 for box in boxes) + 1
+    for axes in figure.axes:
+        assert axes.bbox.width > 0.75 * WIDTH * figure.dpi
+        assert axes.bbox.height > 0.7 * LOWER_HEIGHT * figure.dpi
+        labels = [label for label in axes.get_yticklabels() if label.get_text()]
+        ticks = [tick for tick in axes.get_yticks() if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
+        assert 2 <= len(ticks) <= 12
+        assert len(labels) >= len(ticks)
+        assert axes.get_ylabel()
+
+
+def points_in_sight(axes, line):
+    """Whether each point of a line is between the limits of the axes."""
+    low, high = axes.get_ylim()
+    return [low < value < high for value in line.get_ydata()]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +140,49 @@ def test_the_extremes_of_a_perplexity_can_be_drawn(finished_run, tmp_path, suffi
     assert (tmp_path / f"p.{suffix}").stat().st_size > 1000
 
 
-def test_the_axis_begins_at_the_floor_however_high_the_first_steps_are(finished_run, tmp_path, monkeypatch):
-    limits, set_ylim = [], Axes.set_ylim
-    monkeypatch.setattr(Axes, "set_ylim", lambda self, *a, **k: limits.append(a) or set_ylim(self, *a, **k))
+def test_the_axis_begins_at_the_floor_however_high_the_first_steps_are(finished_run, tmp_path):
     run = with_floor(with_rows(finished_run, tmp_path / "r", "1,1,train,1e20,1,9,1,5", TRAIN, VALID), 8.0)
-    plot_runs([run], tmp_path / "p.png")
-    assert limits[-1] == (0.93 * 8, 6 * 8)
+    (axes,) = figure_of(run).axes
+    assert axes.get_ylim() == pytest.approx((0.93 * 8, 1.07 * 6 * 8))
+
+
+OVERFIT = [(n, 9 * 0.95**n, 40 * 1.4**n) for n in range(1, 16)]
+DIVERGED = [(1, 9, 8), (2, 1e20, 3e20), (3, 1e20, 1e20)]
+ALIKE = [(n, 120 + 0.01 * n, 120.2) for n in range(1, 4)]
+FIRST_BAD = [(1, 5e9, 9), (2, 7, 6)]
+
+
+@pytest.mark.parametrize("epochs", [OVERFIT, DIVERGED, ALIKE, FIRST_BAD, ALIKE[:1], DIVERGED[:2]])
+@pytest.mark.parametrize("early", [5000.0, 1e30, 3.0])
+@pytest.mark.parametrize("company", [False, True])
+def test_only_early_training_points_may_be_cut(finished_run, tmp_path, epochs, early, company):
+    rows = [f"1,{step},train,{early},1,9,1,5" for step in (1, 5)]
+    for n, train, valid in epochs:
+        rows += [f"{n},{10 * n},train,{train},1,9,,5", f"{n},{10 * n},valid,{valid},,,,5"]
+    last = epochs[-1][0]
+    rows += [f"{last},{10 * last},test,{1.5 * epochs[-1][2]},,,,5", f"{last},{10 * last},test,1.5,,,,5"]
+    runs = [with_rows(finished_run, tmp_path / "r", *rows)]
+    if company:
+        runs.append(with_rows(finished_run, tmp_path / "other", TRAIN, VALID, TEST))
+    figure = figure_of(*runs)
+    assert_nothing_is_cut_or_covered(figure)
+    (axes,) = figure.axes
+    for line in axes.lines:
+        for epoch, seen in zip(line.get_xdata(), points_in_sight(axes, line), strict=True):
+            assert seen or epoch < 1
+    best = min(epochs, key=lambda row: row[2])
+    rings = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+    assert [*rings[0].get_xdata(), *rings[0].get_ydata()] == [best[0], best[2]]
+    assert any(f"{two_decimals(best[2])} (epoch {best[0]})" in text for text in legend_of(figure))
+
+
+@pytest.mark.parametrize("low", [1e-300, 0.001, 0.9, 1, 3.14, 8.7, 120, 9.9e5, 4e100])
+@pytest.mark.parametrize("ratio", [1.15, 1.3, 2, 3, 6, 20, 300, 1e5, 1e20, 1e200])
+def test_a_logarithmic_axis_has_some_ticks_and_not_too_many(low, ratio):
+    ticks = log_ticks(low, low * ratio)
+    assert 2 <= len(ticks) <= 9
+    assert ticks == sorted({tick for tick in ticks if low <= tick <= low * ratio})
+    assert len({format_tick(tick) for tick in ticks}) == len(ticks)
 
 
 def test_labels_stay_short():
@@ -114,21 +191,20 @@ def test_labels_stay_short():
     ]  # fmt: skip
 
 
-def test_all_test_rows_are_one_curve_whose_label_is_the_last(finished_run, tmp_path, monkeypatch):
-    labels = drawn_labels(monkeypatch)
+def test_all_test_rows_are_one_curve_whose_label_is_the_last(finished_run, tmp_path):
     tests = [f"{n},{10 * n},test,{n + 2},,,,5" for n in range(1, 4001)]
-    plot_runs([with_rows(finished_run, tmp_path / "r", TRAIN, VALID, *tests)], tmp_path / "p.png")
-    assert labels == ["train: 12.00", "valid: 11.00", "test: 4002.00"]
+    figure = figure_of(with_rows(finished_run, tmp_path / "r", TRAIN, VALID, *tests))
+    assert list(legend_of(figure)) == ["train: 12.00", "valid: 11.00", "best valid: 11.00 (epoch 1)", "test: 4002.00"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_curve_of_very_many_rows_is_drawn_with_few_points(finished_run, tmp_path, monkeypatch, suffix):
-    sizes, plot = [], Axes.plot
-    monkeypatch.setattr(Axes, "plot", lambda self, x, *a, **k: sizes.append(len(x)) or plot(self, x, *a, **k))
-    rows = [f"{n},{n},{split},9,,,,5" for n in range(1, 20_001) for split in ("train", "valid", "test")]
-    plot_runs([with_rows(finished_run, tmp_path / "r", *rows)], tmp_path / f"p.{suffix}")
-    assert len(sizes) == 3
+def test_a_curve_of_very_many_rows_is_drawn_with_few_points(finished_run, tmp_path, suffix):
+    rows = [f"{n},{n},{split},9,1,9,1,5" for n in range(1, 20_001) for split in ("train", "valid", "test")]
+    run = with_rows(finished_run, tmp_path / "r", *rows)
+    sizes = [len(line.get_xdata()) for axes in figure_of(run, panels=list(PANELS)).axes for line in axes.lines]
+    assert len(sizes) == 4 + 3 + 1  # train, valid, ring, test; norm, learning rate, speed; threshold, of two points
     assert max(sizes) <= MAX_POINTS
+    plot_runs([run], tmp_path / f"p.{suffix}")
     assert (tmp_path / f"p.{suffix}").stat().st_size < 3_000_000
 
 

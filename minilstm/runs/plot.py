@@ -1,120 +1,226 @@
-"""Perplexity curves of one or more runs, from their metrics.csv."""
+"""Pictures of runs: perplexity, gradient norm, learning rate and speed by epoch."""
 
 import gc
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from minilstm.errors import UserError, escape_control_chars
+from minilstm.errors import UserError
 from minilstm.files import StrPath, atomic_write
-from minilstm.runs.directory import read_description, read_metrics
+from minilstm.runs.canvas import (
+    BLACK,
+    COLOURS,
+    GREY,
+    STYLES,
+    default_settings,
+    format_tick,
+    to_linear_axis,
+    to_log_axis,
+)
+from minilstm.runs.curves import Curve, Run, best_epoch, read_runs
+from minilstm.runs.legend import add_legend, describe, drawable, name_runs, two_decimals
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"  # Okabe and Ito: safe for colour-blind eyes
-GREY = "#555555"
+Rows = TypeVar("Rows", list, np.ndarray)
+
 FORMATS = "png", "svg", "pdf"
 MAX_POINTS = 2000  # of a curve: more than its width in pixels
-LEAST = 0.99  # perplexities are at least 1; a floor may be rounded down
+MAX_MARKERS = 60  # of a curve: more would touch
+RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "linestyle": "", "zorder": 3}
+STAR: dict[str, Any] = {"marker": "*", "linestyle": "", "zorder": 1.9}  # behind the point of the validation
+LABELS = {
+    "norm": "gradient norm\nbefore clipping",
+    "learning-rate": "learning rate",
+    "speed": "speed\n(words per second)",
+}
+WIDTH, HEIGHT, LOWER_HEIGHT = 7.0, 3.9, 1.9  # of a picture without its legend, in inches
+CUT = 6  # early training points are cut off from this multiple of the lowest value, unless others are higher
+LOG_RATIO = 30  # of a column's greatest and least value: from here on its axis is logarithmic
+FAR = 100  # a threshold so far from all norms is not drawn, for they would be a flat line
 
 
-def plot_runs(runs: Sequence[StrPath], output: StrPath) -> None:
-    """Plot train, valid and test perplexity by epoch, and the floor if it is known.
+class PictureError(UserError):
+    """A picture cannot be drawn, although the runs' files are in order."""
+
+
+def plot_runs(
+    runs: Sequence[StrPath], output: StrPath, panels: Sequence[str] = ("perplexity",), band: bool = False
+) -> list[str]:
+    """Plot train, valid and test perplexity by epoch, and the floor if it is known; or other columns of metrics.csv.
 
     Parameters
     ----------
     runs : list of path
-        Directories of runs.
+        Directories of runs, of which up to 12 can be told apart. Those without a finished epoch are left out.
     output : path
         A .png, .svg or .pdf file, written atomically.
+    panels : list of str
+        Any of "perplexity", "norm", "learning-rate" and "speed", from top to bottom.
+    band : bool
+        Draw the mean of the runs, which may differ only in the seed, with a band from the least to the greatest value.
+
+    Returns
+    -------
+    list of str
+        One line for each thing that the caller may not expect, such as a run that was left out.
 
     Raises
     ------
+    PictureError
+        If matplotlib cannot be imported, or fails.
     UserError
-        If a run has no finished epoch, its files have numbers that no run writes, or `output` cannot be written.
+        If no run has a finished epoch, there are too many, their files have numbers that no run writes, they differ in
+        more than the seed although `band` is set, or `output` cannot be written.
     """
-    from matplotlib.figure import Figure  # takes half a second: only when plotting
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
-
     output = Path(output)
-    if output.suffix[1:] not in FORMATS:
+    suffix = output.suffix[1:].lower()
+    if suffix not in FORMATS:
         raise UserError(f"{output}: give a file name that ends in .{', .'.join(FORMATS)}")
-    figure = Figure(figsize=(7, 4.4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    for n, run in enumerate(map(Path, runs)):
-        colours = COLOURS[:3] if len(runs) == 1 else [COLOURS[n % len(COLOURS)]] * 3
-        draw_run(axes, run, colours, of="" if len(runs) == 1 else f" of {escape_control_chars(run.name)}")
-    for floor, description in {read_description(run)["floor"]: Path(run) / "config.json" for run in runs}.items():
-        if floor is not None:
-            require_perplexities([floor], description)
-            label = f"floor, the true source: {two_decimals(floor)}"
-            axes.axhline(float(floor), color=GREY, linestyle=":", linewidth=2, label=label)
-    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-    low, high = drawn.min(), drawn.max()  # axes.dataLim is rounded to the precision of the greatest
-    axes.set_ylim(0.93 * low, min(1.07 * high, 6 * low))  # cuts off the first steps, which may be in the thousands
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("perplexity (log scale)")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    for text in axes.legend(frameon=False).get_texts():
-        text.set_parse_math(False)  # a run's name may contain a $
-    drawing = BytesIO()
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a run's name in letters that no font has
-        figure.savefig(drawing, format=output.suffix[1:])
-    del figure, axes
+    drawn, notes = read_runs(runs, panels, band)
+    if len(drawn) > len(STYLES):
+        raise UserError(
+            f"{len(drawn)} runs cannot be told apart in one picture; plot up to {len(STYLES)}, "
+            "or with --band the mean of runs that differ only in the seed"
+        )
+    picture = BytesIO()
+    try:
+        with default_settings(), warnings.catch_warnings(action="ignore"):
+            draw_figure(drawn, panels).savefig(picture, format=suffix)
+    except Exception as error:
+        raise PictureError(f"cannot draw {output}: {type(error).__name__} in matplotlib: {error}") from error
     gc.collect()  # a figure has reference cycles: a long run would accumulate dozens
-    atomic_write(output, drawing.getvalue())
+    atomic_write(output, picture.getvalue())
+    return notes
 
 
-def draw_run(axes: "Axes", run: Path, colours: Sequence[str], of: str) -> None:
-    """Plot a run: train dashed, valid solid, test a star, in three colours.
+def draw_figure(runs: Sequence[Run], panels: Sequence[str]) -> "Figure":
+    """The panels on top of each other, with one legend below them."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    Train points are the perplexity of each epoch and, in the first epoch, where it falls fastest, of each report.
-    """
-    rows = read_metrics(run)
-    require_perplexities([row["perplexity"] for row in rows], run / "metrics.csv")
-    valid = [row for row in rows if row["split"] == "valid"]
-    if not valid:
-        raise UserError(f"{run} has no finished epoch yet; there is nothing to plot")
-    windows = valid[0]["step"]  # per epoch
-    train = [row for row in rows if row["split"] == "train" and (row["step"] < windows or row["step"] % windows == 0)]
-    if not train:
-        raise UserError(f"{run / 'metrics.csv'} has no train row of an epoch; restore the original")
-    for name, points, style, colour in (("train", train, "o--", colours[0]), ("valid", valid, "s-", colours[1])):
-        points = thin_out(points)
-        epochs, values = [row["step"] / windows for row in points], [row["perplexity"] for row in points]
-        label = f"{name}{of}: {two_decimals(values[-1])}"
-        axes.plot(epochs, values, style, color=colour, markersize=4, linewidth=1.5, label=label)
-    tests = thin_out([row for row in rows if row["split"] == "test"])  # several if the run was continued
-    if tests:
-        epochs, values = [row["epoch"] for row in tests], [row["perplexity"] for row in tests]
-        label = f"test{of}: {two_decimals(values[-1])}"
-        axes.plot(epochs, values, "*", color=colours[2], markersize=13, zorder=3, label=label)
-
-
-def require_perplexities(values: Sequence[float], path: Path) -> None:
-    """Refuse values below LEAST: a logarithmic axis has no room for them."""
-    if min(values, default=LEAST) < LEAST:
-        raise UserError(f"{path} has the perplexity {min(values):g}, but none is below 1; restore the original")
+    heights = [HEIGHT if panel == "perplexity" or len(panels) == 1 else LOWER_HEIGHT for panel in panels]
+    figure = Figure(figsize=(WIDTH, sum(heights)), dpi=150, layout="constrained")
+    all_axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    entries = name_runs(runs, panels) if len(runs) > 1 else []
+    for axes, panel in zip(all_axes, panels, strict=True):
+        entries += draw_perplexity(axes, runs) if panel == "perplexity" else draw_column(axes, runs, panel)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.03)
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    all_axes[-1].xaxis.set_major_formatter(FuncFormatter(format_tick))
+    all_axes[-1].set_xlabel("epoch")
+    figure.align_ylabels()
+    title = ""
+    if runs[0].curves["valid"].band is not None:
+        title = f"{drawable(runs[0].name)}; band: from the least to the greatest"
+    elif len(runs) > 1 and "perplexity" in panels:
+        title = "thick: validation, its best epoch in a ring; thin: training; star: test"
+    add_legend(figure, entries, title)
+    return figure
 
 
-def thin_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, str]]":
+    """Draw perplexities and floors; returns entries of the legend besides those of `name_runs`."""
+    entries: list[tuple[Artist, str]] = []
+    for run, style in zip(runs, STYLES, strict=False):
+        train, valid, test = (run.curves[split] for split in ("train", "valid", "test"))
+        epoch, best = best_epoch(valid)
+        if len(runs) > 1:
+            draw_curve(axes, train, **style | {"marker": "", "linewidth": 0.8, "alpha": 0.7})
+            draw_curve(axes, valid, **style)
+            axes.plot(epoch, best, **RING, markersize=9, markeredgecolor=style["color"])
+            axes.plot(thin_out(test.epochs), thin_out(test.values), **STAR, markersize=8, color=style["color"])
+            continue
+        line = draw_curve(axes, train, color=COLOURS[0], linestyle="--", marker="o")
+        entries.append((line, f"train: {describe(train)}"))
+        line = draw_curve(axes, valid, color=COLOURS[1], linestyle="-", marker="s")
+        entries.append((line, f"valid: {describe(valid)}"))
+        (line,) = axes.plot(epoch, best, **RING, markersize=13, markeredgecolor=BLACK)
+        entries.append((line, f"best valid: {two_decimals(best)} (epoch {epoch:g})"))
+        if len(test.values):
+            epochs, values = thin_out(test.epochs), thin_out(test.values)
+            (line,) = axes.plot(epochs, values, **STAR, markersize=13, color=COLOURS[2])
+            entries.append((line, f"test: {describe(test)}"))
+            if test.band is not None:
+                axes.vlines(test.epochs, *test.band, color=COLOURS[2], linewidth=2)
+    entries += draw_levels(axes, [run.floor for run in runs], "floor, the true source", two_decimals, ":")
+    trains = [run.curves["train"] for run in runs]
+    early = np.concatenate([extent(train, train.epochs < 1) for train in trains])
+    later = np.concatenate([
+        *(extent(train, train.epochs >= 1) for train in trains),
+        *(extent(run.curves[split]) for run in runs for split in ("valid", "test")),
+        [run.floor for run in runs if run.floor is not None],
+    ])  # fmt: skip
+    low = min(early.min(initial=math.inf), later.min())
+    to_log_axis(axes, low, max(later.max(), min(early.max(initial=low), CUT * low if len(runs) == 1 else low)))
+    axes.set_ylabel("perplexity (log scale)")
+    return entries
+
+
+def draw_column(axes: "Axes", runs: Sequence[Run], panel: str) -> "list[tuple[Artist, str]]":
+    """Draw another column of metrics.csv; returns entries of the legend besides those of `name_runs`."""
+    curves = [run.curves[panel] for run in runs]
+    for curve, style in zip(curves, STYLES, strict=False):
+        few = len(curve.values) <= MAX_MARKERS // 3  # in a low panel
+        draw_curve(axes, curve, **style | {"linewidth": 1.2, "marker": style["marker"] if few else ""})
+    values = np.concatenate([extent(curve) for curve in curves])
+    low, high = float(values.min()), float(values.max())
+    entries: list[tuple[Artist, str]] = []
+    if panel == "norm":
+        thresholds = [run.threshold for run in runs if run.threshold is not None]
+        entries = draw_levels(axes, thresholds, "clipping threshold", format_tick, "-.")
+        near = [threshold for threshold in thresholds if low / FAR <= threshold <= high * FAR]
+        if not near:
+            entries = [(line, f"{text}, outside the panel") for line, text in entries]
+        low, high = min(low, *near, low), max(high, *near, high)
+    logarithmic = 0 < low < high / LOG_RATIO
+    if logarithmic:
+        to_log_axis(axes, low, high)
+    else:
+        to_linear_axis(axes, high)
+    axes.set_ylabel(LABELS[panel] + ("\n(log scale)" if logarithmic else ""))
+    return entries
+
+
+def draw_curve(axes: "Axes", curve: Curve, **style: Any) -> "Line2D":
+    """Draw a curve, with its markers if there is room for them, and its band if it has one."""
+    epochs, values = thin_out(curve.epochs), thin_out(curve.values)
+    if len(values) > MAX_MARKERS:
+        style["marker"] = ""
+    (line,) = axes.plot(epochs, values, **{"linewidth": 1.5, "markersize": 4} | style)
+    if curve.band is not None:
+        least, greatest = map(thin_out, curve.band)
+        axes.fill_between(epochs, least, greatest, color=line.get_color(), alpha=0.25, linewidth=0)
+    return line
+
+
+def draw_levels(
+    axes: "Axes", levels: Sequence[float | None], name: str, describe_level: Callable[[float], str], linestyle: str
+) -> "list[tuple[Artist, str]]":
+    """Draw a line at each level; returns an entry of the legend, with the level if all runs share it."""
+    known = sorted({level for level in levels if level is not None})
+    lines = [axes.axhline(level, color=GREY, linestyle=linestyle, linewidth=2) for level in known]
+    shared = f": {describe_level(known[0])}" if len({*levels}) == 1 and known else ""
+    return [(lines[0], name + shared)] if lines else []
+
+
+def extent(curve: Curve, where: Any = slice(None)) -> np.ndarray:
+    """The values of a curve and of its band, in any order."""
+    return np.concatenate([values[where] for values in (curve.values, *(curve.band or ()))])
+
+
+def thin_out(rows: Rows) -> Rows:
     """At most MAX_POINTS of the rows at equal distances, with the last."""
     every = math.ceil(len(rows) / MAX_POINTS) or 1
     return rows[::-every][::-1]
-
-
-def two_decimals(value: float) -> str:
-    """A perplexity as text, which stays short."""
-    return f"{value:.2f}" if value < 1e6 else f"{value:.2e}"

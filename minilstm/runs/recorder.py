@@ -3,6 +3,7 @@
 import json
 import platform
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from minilstm import blocks
 from minilstm.device import array_module
 from minilstm.evaluate import format_perplexity
+from minilstm.errors import one_line
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import append_metrics
 from minilstm.runs.lock import require_lock
-from minilstm.runs.plot import plot_runs
+from minilstm.runs.plot import PictureError, plot_runs
 from minilstm.runs.session import CHECKPOINT
 from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.step import TrainState
@@ -57,6 +59,7 @@ def train_and_record(
     """
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
+    pictures_fail = False
     machine = describe_machine(state)
     rounds_alike = computed_alike(run, machine)
     atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
@@ -86,12 +89,24 @@ def train_and_record(
                         print_or_stop(line, stop_requested)
                     if event.split == "test":
                         test_perplexity = event.perplexity
-                        plot_runs([run], run / "curve.png")
+                        pictures_fail = not plot_curve(run, quiet=pictures_fail)
                 case SaveDue():
                     save_checkpoint(run / CHECKPOINT, state)
                     if event.epoch_ended:
-                        plot_runs([run], run / "curve.png")
+                        pictures_fail = not plot_curve(run, quiet=pictures_fail)
     return test_perplexity
+
+
+def plot_curve(run: Path, quiet: bool) -> bool:
+    """Draw curve.png and return whether that was possible; a picture that cannot be drawn does not end the run."""
+    try:
+        plot_runs([run], run / "curve.png")
+    except PictureError as error:
+        if not quiet:
+            with suppress(OSError):  # standard error is closed
+                print(f"minilstm: {one_line(str(error))}; training goes on without pictures", file=sys.stderr)
+        return False
+    return True
 
 
 def describe_machine(state: TrainState) -> dict[str, Any]:
