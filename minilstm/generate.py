@@ -19,8 +19,8 @@ from minilstm.text.corpus import EOS, UNK
 from minilstm.types import Array, Kernels, Params
 
 
-def encode_prompt(prompt: str, vocabulary: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The ids of a prompt's words, and its unknown words, which are mapped to <unk>.
+def encode_prompt(prompt: str, vocabulary: Sequence[str], unit: str = "word") -> tuple[list[int], list[str]]:
+    """The ids of a prompt's words or characters, and the unknown ones, which are mapped to <unk>.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def encode_prompt(prompt: str, vocabulary: Sequence[str]) -> tuple[list[int], li
     ([0, 1], ['cat'])
     """
     index = {word: id for id, word in enumerate(vocabulary)}
-    words = prompt.split()
+    words = prompt.split() if unit == "word" else list(prompt)
     unknown = [word for word in dict.fromkeys(words) if word not in index]
     if unknown and UNK not in index:
         raise UserError(
