@@ -34,7 +34,7 @@ def with_flags(message: str) -> str:
     """Replace the names of Config fields in an error message by their flags.
 
     Names with an underscore are replaced anywhere as whole words, except within a path; one-word names, which are also
-    English words, only where they begin the message.
+    English words, only where they begin the message; and "unit char".
 
     Examples
     --------
@@ -42,11 +42,13 @@ def with_flags(message: str) -> str:
     '--seed must be at least 0, not -1'
     >>> with_flags("diverged: lower learning_rate or init_scale")
     'diverged: lower --learning-rate or --init-scale'
+    >>> with_flags("unit char reads its characters")
+    '--unit char reads its characters'
     """
     names = [f.name for f in fields(Config)]
     several_words = "|".join(name for name in names if "_" in name)
     one_word = "|".join(name for name in names if "_" not in name)
-    pattern = rf"^({one_word})(?= )|(?<![\w/\\.'\"-])({several_words})(?![\w/\\'\"-]|\.\w)"
+    pattern = rf"^({one_word})(?= )|\bunit(?= char\b)|(?<![\w/\\.'\"-])({several_words})(?![\w/\\'\"-]|\.\w)"
     return re.sub(pattern, lambda match: to_flag(match[0]), message)
 
 

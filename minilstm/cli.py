@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from minilstm import __version__
 from minilstm.arguments import Parser, print_error, with_flags
-from minilstm.commands import download, evaluate, generate, gradcheck, plot, train
+from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
 from minilstm.errors import UserError
 
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
+    "score": score,
     "generate": generate,
     "plot": plot,
     "download": download,

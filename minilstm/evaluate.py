@@ -33,15 +33,20 @@ def perplexity(loss: float, steps: int) -> float:
     return math.nan if math.isnan(loss) else math.exp(loss / steps) if loss / steps < 700 else math.inf
 
 
-def format_perplexity(value: float) -> str:
+def format_perplexity(value: float, unit: str = "word") -> str:
     """A perplexity as the reference implementation prints it, but not in full above a million.
+
+    That of characters is followed by its logarithm, as is usual for them.
 
     Examples
     --------
     >>> format_perplexity(114.902), format_perplexity(4.2e21)
     ('114.902', '4.2e+21')
+    >>> format_perplexity(4, "char")
+    '4.000 (2.000 bits per character)'
     """
-    return f"{value:.4g}" if value > 1e6 else f"{value:.3f}"
+    text = f"{value:.4g}" if value > 1e6 else f"{value:.3f}"
+    return f"{text} ({math.log2(value):.3f} bits per character)" if unit == "char" else text
 
 
 def evaluate(

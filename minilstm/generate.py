@@ -37,7 +37,7 @@ def encode_prompt(prompt: str, vocabulary: Sequence[str], unit: str = "word") ->
     unknown = [word for word in dict.fromkeys(words) if word not in index]
     if unknown and UNK not in index:
         raise UserError(
-            f"the prompt: the model does not know {', '.join(map(repr, unknown))} and has no {UNK}; "
+            f"the model does not know {', '.join(map(repr, unknown))} and has no {UNK}; "
             "use words of its vocab.txt"
         )
     return [index[word] if word in index else index[UNK] for word in words], unknown

@@ -1,10 +1,13 @@
 """minilstm evaluate: the perplexity of a trained model."""
 
+import os
 import sys
 from argparse import Namespace
 
-from minilstm.arguments import Parser, add_data_flag, add_device_flags, print_error
+from minilstm.arguments import Parser, add_device_flags, print_error
 from minilstm.commands.backend import select_backend
+from minilstm.commands.texts import print_unknown_shares
+from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
 
 DESCRIPTION = "Print the perplexity of a trained model on a split."
 EXAMPLE = "minilstm evaluate runs/small --split test"
@@ -12,27 +15,39 @@ EXAMPLE = "minilstm evaluate runs/small --split test"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("run", help="directory of a run")
-    add_data_flag(parser, "the corpus the run was trained on")
-    parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="(test)")
+    parser.add_argument(
+        "--data", metavar="PATH", help="directory of a corpus, or any text file (the corpus the run was trained on)"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test"),
+        help="split of the corpus (test); a text file given as --data is one whole text without it",
+    )
     add_device_flags(parser)
 
 
 def run(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate, format_perplexity
-    from minilstm.runs.session import changed_splits, open_corpus, open_run
+    from minilstm.runs.session import changed_splits, open_run
 
     xp, kernels, note = select_backend(args)
-    state, _, description = open_run(args.run, xp)
-    corpus = open_corpus(state, args.run, args.data or description["data"])
-    config, ids = state.config, corpus.splits[args.split]
-    perplexity = evaluate(state.params, config, args.split, ids, kernels, show_progress=sys.stderr.isatty())
+    state, vocabulary, description = open_run(args.run, xp)
+    config, split, name = state.config, args.split or "test", args.split or "test"
+    if args.data and not args.split and not os.path.isdir(os.path.expanduser(args.data)):
+        name, ids, changed = "text", load_text(args.data, vocabulary, config.unit), False
+    else:
+        corpus = load_corpus(args.data or description["data"], unit=config.unit, vocabulary=vocabulary)
+        ids, changed = corpus.splits[split], not args.data and split in changed_splits(description, corpus)
+    perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=sys.stderr.isatty())
     print(note, file=sys.stderr)  # only now: an error must be one line
-    if not args.data and args.split in changed_splits(description, corpus):
-        print_error(f"the {args.split} text has changed since {args.run} was trained")
-    print(f"{args.split.capitalize()} Perplexity: {format_perplexity(perplexity)}")
-    predicted = count_predictions(config, args.split, ids)
-    streams = 1 if args.split == "test" else config.batch_size
+    if changed:
+        print_error(f"the {split} text has changed since {args.run} was trained")
+    print(f"{name.capitalize()} Perplexity: {format_perplexity(perplexity, config.unit)}")
+    predicted = count_predictions(config, split, ids)
+    streams = 1 if split == "test" else config.batch_size
     print(
-        f"Words predicted: {predicted:,} of {len(ids):,}; "
+        f"{'Words' if config.unit == 'word' else 'Characters'} predicted: {predicted:,} of {len(ids):,}; "
         f"not predicted: {streams:,} at the start of a stream, {len(ids) - predicted - streams:,} at the end"
     )
+    if UNK in vocabulary:
+        print_unknown_shares({name: unknown_share(ids, vocabulary)}, config.unit)

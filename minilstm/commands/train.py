@@ -12,10 +12,11 @@ import numpy as np
 
 from minilstm.arguments import Parser, add_data_flag, add_device_flags, non_negative, positive, print_error, to_flag
 from minilstm.commands.backend import select_backend
+from minilstm.commands.texts import print_unknown_shares
 from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError, escape_control_chars
 from minilstm.step import TrainState
-from minilstm.text.corpus import Corpus
+from minilstm.text.corpus import UNK, Corpus, unknown_share
 from minilstm.types import Kernels
 
 DESCRIPTION = "Train a language model; by default the toy model, in about a minute."
@@ -90,7 +91,11 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     config, progress = state.config, state.progress
     print(note)
     tokens, words = len(corpus.splits["train"]), len(corpus.vocabulary)
-    print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} words"))
+    units = "words" if config.unit == "word" else "characters"
+    print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} {units}"))
+    if UNK in corpus.vocabulary:
+        shares = {split: unknown_share(ids, corpus.vocabulary) for split, ids in corpus.splits.items()}
+        print_unknown_shares(shares, config.unit)
     size = sum(param.size for param in state.params.values())
     print(escape_control_chars(f"Model: {config.model}, {size:,} parameters, into {run}"))
     if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
