@@ -1,6 +1,7 @@
 """What the commands' flags have in common, for argparse."""
 
 import argparse
+import os
 import re
 import sys
 from contextlib import suppress
@@ -23,6 +24,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def path(text: str) -> str:
+    """A path; ~ is the home directory where the shell has not replaced it, as in --data=~/text."""
+    return os.path.expanduser(text)
 
 
 def to_flag(name: str) -> str:
@@ -63,7 +69,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_data_flag(parser: Parser, default: str) -> None:
-    parser.add_argument("--data", metavar="PATH", help=f"directory of a corpus, or one text file ({default})")
+    parser.add_argument(
+        "--data", type=path, metavar="PATH", help=f"directory of a corpus, or one text file ({default})"
+    )
 
 
 def add_device_flags(parser: Parser) -> None:

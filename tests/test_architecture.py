@@ -28,7 +28,7 @@ FLOORS = (
     ("gradcheck", "gradcheck_cases", "mixed_precision"),
     ("text",),
     ("step",),
-    ("train", "evaluate", "generate"),
+    ("train", "evaluate", "generate", "score"),
     ("runs",),
     ("minilstm",),
     ("arguments", "commands", "cli"),

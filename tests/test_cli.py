@@ -176,10 +176,11 @@ def test_evaluate_prints_the_perplexity_that_training_did(capsys, corpus_dir, tm
     assert capsys.readouterr().out.startswith("Valid Perplexity: ")
 
 
-def test_evaluate_refuses_a_corpus_with_another_vocabulary(capsys, run):
+def test_evaluate_refuses_a_corpus_with_unknown_words_where_no_unk_is_known(capsys, run):
     from minilstm.text.corpus import toy_directory
 
-    assert "a vocabulary other than" in complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
+    complain = complaint(capsys, ["evaluate", str(run), "--data", str(toy_directory())])
+    assert "is not in the training vocabulary, which has no <unk>" in complain
 
 
 def test_generate_repeats_itself_for_one_seed_and_goes_on_from_the_prompt(capsys, run):

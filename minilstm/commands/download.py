@@ -3,7 +3,7 @@
 from argparse import Namespace
 from shlex import quote
 
-from minilstm.arguments import Parser
+from minilstm.arguments import Parser, path
 from minilstm.errors import escape_control_chars
 
 DESCRIPTION = "Download a corpus and verify its checksums."
@@ -12,7 +12,7 @@ EXAMPLE = "minilstm download ptb"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("corpus", choices=("ptb",), help="ptb: Mikolov's Penn Treebank files (6 MB, licensed)")
-    parser.add_argument("--out", default="data/ptb", metavar="DIR", help="destination directory (data/ptb)")
+    parser.add_argument("--out", type=path, default="data/ptb", metavar="DIR", help="destination directory (data/ptb)")
 
 
 def run(args: Namespace) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 from argparse import Namespace
 
-from minilstm.arguments import Parser, add_device_flags, print_error
+from minilstm.arguments import Parser, add_device_flags, path, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
 from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
@@ -14,9 +14,12 @@ EXAMPLE = "minilstm evaluate runs/small --split test"
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("run", help="directory of a run")
+    parser.add_argument("run", type=path, help="directory of a run")
     parser.add_argument(
-        "--data", metavar="PATH", help="directory of a corpus, or any text file (the corpus the run was trained on)"
+        "--data",
+        type=path,
+        metavar="PATH",
+        help="directory of a corpus, or any text file (the corpus the run was trained on)",
     )
     parser.add_argument(
         "--split",
@@ -28,15 +31,15 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate, format_perplexity
-    from minilstm.runs.session import changed_splits, open_run
+    from minilstm.runs.session import changed_splits, open_run, own_text
 
     xp, kernels, note = select_backend(args)
     state, vocabulary, description = open_run(args.run, xp)
     config, split, name = state.config, args.split or "test", args.split or "test"
-    if args.data and not args.split and not os.path.isdir(os.path.expanduser(args.data)):
+    if args.data and not args.split and not os.path.isdir(args.data):
         name, ids, changed = "text", load_text(args.data, vocabulary, config.unit), False
     else:
-        corpus = load_corpus(args.data or description["data"], unit=config.unit, vocabulary=vocabulary)
+        corpus = load_corpus(args.data or own_text(args.run, description), unit=config.unit, vocabulary=vocabulary)
         ids, changed = corpus.splits[split], not args.data and split in changed_splits(description, corpus)
     perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=sys.stderr.isatty())
     print(note, file=sys.stderr)  # only now: an error must be one line

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentTypeError, Namespace
 
-from minilstm.arguments import Parser, print_error
+from minilstm.arguments import Parser, path, print_error
 from minilstm.errors import escape_control_chars
 from minilstm.runs.curves import PANELS
 
@@ -11,8 +11,10 @@ EXAMPLE = "minilstm plot runs/small runs/medium -o curves.png"
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="run", help="directory of a run; up to 12")
-    parser.add_argument("-o", "--output", default="curves.png", metavar="FILE", help="PNG, SVG or PDF (curves.png)")
+    parser.add_argument("runs", nargs="+", type=path, metavar="run", help="directory of a run; up to 12")
+    parser.add_argument(
+        "-o", "--output", type=path, default="curves.png", metavar="FILE", help="PNG, SVG or PDF (curves.png)"
+    )
     parser.add_argument(
         "--what",
         type=panel_names,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minilstm.arguments import Parser, add_device_flags, print_error
+from minilstm.arguments import Parser, add_device_flags, path, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.errors import UserError, escape_control_chars
 from minilstm.evaluate import format_perplexity
@@ -20,10 +20,12 @@ MAX_LINE = 1_000_000  # characters of a sentence
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("run", help="directory of a run")
+    parser.add_argument("run", type=path, help="directory of a run")
     parser.add_argument("sentences", nargs="*", metavar="sentence", help="a sentence (standard input, one per line)")
-    parser.add_argument("--file", metavar="FILE", help="a text file with one sentence per line")
-    parser.add_argument("--plot", metavar="FILE", help="also draw the words, coloured by surprise: PNG, SVG or PDF")
+    parser.add_argument("--file", type=path, metavar="FILE", help="a text file with one sentence per line")
+    parser.add_argument(
+        "--plot", type=path, metavar="FILE", help="also draw the words, coloured by surprise: PNG, SVG or PDF"
+    )
     add_device_flags(parser)
 
 
@@ -39,16 +41,18 @@ def run(args: Namespace) -> None:
     state, vocabulary, _ = open_run(args.run, xp)
     unit, end = state.config.unit, [vocabulary.index(EOS)] if EOS in vocabulary else []
     encoded = [encode_prompt(sentence, vocabulary, unit) for sentence in read_sentences(args)]
+    if not encoded:
+        raise UserError(f"{args.file or 'standard input'} has no sentence; write one per line")
     if unknown := {word: None for _, words in encoded for word in words}:
         print_error(f"the model reads {', '.join(map(repr, unknown))} as {UNK}")
     scored = []  # (tokens, bits) of each sentence
     for ids, _ in encoded:
         bits = -score(state.params, state.config, vocabulary, ids + end, kernels) / np.log(2)
         tokens = [vocabulary[id] for id in ids + end]
-        print_sentence(tokens, bits)
+        print_sentence(tokens, bits, unit)
         scored.append((tokens, bits))
     if len(scored) > 1:
-        print(f"All {len(scored):,} sentences: {summary(np.concatenate([bits for _, bits in scored]))}")
+        print(f"All {len(scored):,} sentences: {summary(np.concatenate([bits for _, bits in scored]), unit)}")
     if args.plot:
         plot_surprise(scored, args.plot, unit)
         print(escape_control_chars(f"Picture: {args.plot}"))
@@ -72,17 +76,17 @@ def read_sentences(args: Namespace) -> Iterator[str]:
             yield line
 
 
-def print_sentence(tokens: list[str], bits: Array) -> None:
+def print_sentence(tokens: list[str], bits: Array, unit: str) -> None:
     """Print each token with its probability and surprise, and the perplexity of the sentence."""
     print(f"{'probability':>12}{'bits':>8}  token")
     for token, surprise in zip(tokens, bits, strict=True):
         print(f"{2.0**-surprise:12.4g}{surprise:8.2f}  {escape_control_chars(token)}")
-    print(summary(bits) + "\n")
+    print(summary(bits, unit) + "\n")
 
 
-def summary(bits: Array) -> str:
+def summary(bits: Array, unit: str) -> str:
     """The perplexity of a text from the surprise of its tokens."""
     known = bits[~np.isnan(bits)]
     if not len(known):
         return "nothing to predict"
-    return f"perplexity {format_perplexity(2.0 ** known.mean())} ({known.sum():.2f} bits, {len(known):,} tokens)"
+    return f"perplexity {format_perplexity(2.0 ** known.mean(), unit)} ({known.sum():.2f} bits, {len(known):,} tokens)"

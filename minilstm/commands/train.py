@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from minilstm.arguments import Parser, add_data_flag, add_device_flags, non_negative, positive, print_error, to_flag
+from minilstm.arguments import (
+    Parser,
+    add_data_flag,
+    add_device_flags,
+    non_negative,
+    path,
+    positive,
+    print_error,
+    to_flag,
+)
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
 from minilstm.config import PRESETS, Config
@@ -26,7 +35,7 @@ EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
 def add_flags(parser: Parser) -> None:
     add_data_flag(parser, "the embedded toy corpus")
     add_device_flags(parser)
-    parser.add_argument("--out", metavar="DIR", help="directory of the run (runs/<model>-<time>)")
+    parser.add_argument("--out", type=path, metavar="DIR", help="directory of the run (runs/<model>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument(

@@ -11,8 +11,8 @@ import numpy as np
 
 from minilstm import blocks
 from minilstm.device import array_module
-from minilstm.evaluate import format_perplexity
 from minilstm.errors import one_line
+from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
@@ -57,7 +57,7 @@ def train_and_record(
     OSError
         If standard output is closed or full; the run is then stopped and saved.
     """
-    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    unit, on_terminal = state.config.unit, sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
     pictures_fail = False
     machine = describe_machine(state)
@@ -78,12 +78,12 @@ def train_and_record(
                     print_or_stop(f"Epoch: {event.epoch} Learning rate: {rate}", stop_requested)
                 case EpochTrained():
                     trained = event
-                    line = f"Epoch: {event.epoch} Train Perplexity: {format_perplexity(event.perplexity)}"
+                    line = f"Epoch: {event.epoch} Train Perplexity: {format_perplexity(event.perplexity, unit)}"
                     print_or_stop(line, stop_requested)
                 case Report():
                     append_metrics(run, event)
                     state.progress.metric_rows += 1
-                    if line := line_of(event, on_terminal):
+                    if line := line_of(event, unit, on_terminal):
                         print_or_stop(line, stop_requested)
                     if event.split == "valid" and (line := divergence_line(trained, event, state)):
                         print_or_stop(line, stop_requested)
@@ -139,12 +139,12 @@ def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
     return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "blas"))
 
 
-def line_of(report: Report, on_terminal: bool) -> str:
+def line_of(report: Report, unit: str, on_terminal: bool) -> str:
     """The line printed for a report, as in the reference script; on a terminal the progress bar replaces some."""
     if report.split == "test":
-        return f"Test Perplexity: {format_perplexity(report.perplexity)}"
+        return f"Test Perplexity: {format_perplexity(report.perplexity, unit)}"
     if report.split == "valid":
-        return f"Epoch: {report.epoch} Valid Perplexity: {format_perplexity(report.perplexity)}"
+        return f"Epoch: {report.epoch} Valid Perplexity: {format_perplexity(report.perplexity, unit)}"
     if report.done == 1 or on_terminal:
         return ""
     perplexity = format_perplexity(report.perplexity)
