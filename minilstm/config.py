@@ -7,6 +7,8 @@ vocab_size has no counterpart here: it follows from the corpus.
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from minilstm.errors import UserError
 
 MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
@@ -64,6 +66,8 @@ class Config:
     def __post_init__(self) -> None:
         for f in fields(self):
             value, limits = getattr(self, f.name), f.metadata
+            if isinstance(value, np.integer | np.floating | np.str_):  # from a sweep over an array: a plain number
+                object.__setattr__(self, f.name, value := value.item())
             if f.type is int and (type(value) is not int or value > 2**53):
                 raise UserError(f"{f.name} must be a whole number, not {value!r}")
             if f.type is float and (type(value) not in (int, float) or not abs(value) <= MAX_FLOAT):

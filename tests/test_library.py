@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -144,7 +144,7 @@ def test_a_progress_bar_is_shown_only_where_it_is_asked_for(corpus, monkeypatch)
 
 PROGRAM = """
 import json, os, sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 import minilstm
 corpus = minilstm.load_corpus(sys.argv[1])
 config = minilstm.Config(hidden_size=8, num_steps=5, batch_size=4, max_max_epoch=1)
@@ -235,3 +235,17 @@ def test_a_split_that_does_not_exist_is_refused(corpus, split):
         minilstm.evaluate(state.params, CONFIG, split, ids)
     with pytest.raises(UserError, match="no split "):
         count_predictions(CONFIG, split, ids)
+
+
+def test_numbers_of_numpy_are_hyperparameters_and_others_are_not():
+    config = Config(
+        hidden_size=np.int64(8), learning_rate=np.float32(0.5), keep_prob=np.float64(0.25), seed=np.uint8(3)
+    )
+    assert config == Config(hidden_size=8, learning_rate=0.5, keep_prob=0.25, seed=3)
+    assert {type(value) for value in asdict(config).values()} == {int, float, str}
+    for wrong in (np.float64(8), np.array([8]), np.bool_(True), True, 8.0, "8"):
+        with pytest.raises(UserError, match="hidden_size must be a whole number"):
+            Config(hidden_size=wrong)
+    for wrong in (np.float32("inf"), np.float64("nan"), "1"):
+        with pytest.raises(UserError, match="learning_rate must be a finite number"):
+            Config(learning_rate=wrong)
