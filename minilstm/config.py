@@ -1,4 +1,4 @@
-"""The hyperparameters: one dataclass, the presets of the reference implementation, and `toy`.
+"""The hyperparameters: one dataclass, the presets of the reference implementation, `toy` and `char`.
 
 Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
 vocab_size has no counterpart here: it follows from the corpus.
@@ -11,6 +11,7 @@ import numpy as np
 
 from minilstm.errors import UserError
 
+MODELS = "toy", "test", "small", "medium", "large", "char"  # names of the presets
 MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
 
 
@@ -37,7 +38,7 @@ class Config:
     minilstm.errors.UserError: num_layers must be at least 1, not 0
     """
 
-    model: str = hyperparameter("toy", "name of the preset", choices=("toy", "test", "small", "medium", "large"))
+    model: str = hyperparameter("toy", "name of the preset", choices=MODELS)
     init_scale: float = hyperparameter(0.1, "weights are initialized uniformly in +-init_scale", above=0)
     learning_rate: float = hyperparameter(1.0, "initial learning rate; 0.001 with adam", above=0)
     max_grad_norm: float = hyperparameter(5.0, "gradients are clipped to this global norm", above=0)
@@ -101,5 +102,10 @@ PRESETS = {
     "large": Config(
         model="large", init_scale=0.04, learning_rate=1.0, max_grad_norm=10, num_layers=2, num_steps=35,
         hidden_size=1500, max_epoch=14, max_max_epoch=55, keep_prob=0.35, lr_decay=1 / 1.15, batch_size=20,
+    ),
+    "char": Config(
+        model="char", unit="char", init_scale=0.06, optimizer="adam", learning_rate=0.003, max_grad_norm=5,
+        num_layers=2, num_steps=64, hidden_size=256, max_epoch=4, max_max_epoch=8, keep_prob=0.85, lr_decay=0.5,
+        batch_size=32,
     ),
 }  # fmt: skip

