@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable
 from itertools import chain
 
-from minilstm.arguments import Parser, add_device_flags, non_negative, positive, print_error
+from minilstm.arguments import Parser, add_device_flags, non_negative, path, positive, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.errors import escape_control_chars
 from minilstm.text.corpus import EOS, UNK
@@ -14,7 +14,7 @@ EXAMPLE = 'minilstm generate runs/small --prompt "the company said" --temperatur
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("run", help="directory of a run")
+    parser.add_argument("run", type=path, help="directory of a run")
     parser.add_argument(
         "--prompt", default="", help="words to continue from; a newline is <eos> (the start of a sentence)"
     )

@@ -30,7 +30,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from minilstm.generate import encode_prompt
+    from minilstm.generate import encode_prompt, quoted
     from minilstm.runs.session import open_run
     from minilstm.runs.surprise import plot_surprise
     from minilstm.score import score
@@ -44,7 +44,7 @@ def run(args: Namespace) -> None:
     if not encoded:
         raise UserError(f"{args.file or 'standard input'} has no sentence; write one per line")
     if unknown := {word: None for _, words in encoded for word in words}:
-        print_error(f"the model reads {', '.join(map(repr, unknown))} as {UNK}")
+        print_error(f"the model reads {quoted(list(unknown))} as {UNK}")
     scored = []  # (tokens, bits) of each sentence
     for ids, _ in encoded:
         bits = -score(state.params, state.config, vocabulary, ids + end, kernels) / np.log(2)
