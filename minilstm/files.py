@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -143,9 +142,31 @@ def atomic_write(path: Path, contents: bytes | str) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another directory") from None
 
 
-def is_unfinished(name: str, files: Iterable[str]) -> bool:
-    """Whether this is the name of a temporary file that a killed `atomic_write` of one of `files` has left."""
-    return re.fullmatch(rf"({'|'.join(map(re.escape, files))})\.[0-9a-f]{{16}}\.unfinished", name) is not None
+def finished_name(name: str) -> str | None:
+    """The file that a killed `atomic_write` was writing, if this is the name of the temporary file it has left.
+
+    Examples
+    --------
+    >>> finished_name("curve.png.0123456789abcdef.unfinished")
+    'curve.png'
+    """
+    match = re.fullmatch(r"(.+)\.[0-9a-f]{16}\.unfinished", name)
+    return match and match[1]
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory; in the one that is held open, wherever its path leads by now."""
+    try:
+        return os.listdir(open_directories.get(directory, directory))
+    except OSError:
+        return []
+
+
+def remove(path: Path) -> None:
+    """Remove a file, from the directory that is held open; nothing happens if that is impossible."""
+    directory = open_directories.get(path.parent)
+    with suppress(OSError):
+        os.unlink(path if directory is None else path.name, dir_fd=directory)
 
 
 def fsync_directory(directory: Path) -> None:

@@ -31,9 +31,10 @@ from kill import write_corpus
 from tqdm import tqdm
 
 from minilstm.cli import main as minilstm
-from minilstm.files import is_unfinished, open_directories
-from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, add_checksum
-from minilstm.runs.directory import FILES
+from minilstm.files import finished_name, open_directories
+from minilstm.runs.directory import is_run_file
+from minilstm.runs.metadata import EARLIER_FORMATS
+from minilstm.runs.tensors import BLANK, add_checksum
 
 SECONDS = 60  # time limit of every command
 MEMORY = 6 * 2**30  # bytes of address space
@@ -130,7 +131,7 @@ def mutate_checkpoint(contents, rng):
         carried = metadata["carried"]
         metadata["carried"] = rng.choice(("", "AAAA", carried[:-8], carried[8:], "ÿ", 3, None))
     elif kind == "format":
-        metadata["format"] = rng.choice((EARLIER_FORMAT, "minilstm 1", "minilstm 99", "", None, 3))
+        metadata["format"] = rng.choice((*EARLIER_FORMATS, "minilstm 1", "minilstm 99", "", None, 3))
         if rng.random() < 0.5:
             metadata["state"] = metadata.pop("carried")
         if rng.random() < 0.5:
@@ -204,7 +205,7 @@ class Watch:
                 flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             )
             # a run's own files are opened by name, in the directory that is held open: the event does not say in which
-            own = path in ("lock", "metrics.csv") or is_unfinished(path, FILES)
+            own = path in ("lock", "metrics.csv") or (is_run_file(path) and finished_name(path))
             if own and open_directories:
                 path = os.path.join(*open_directories, path)
             if writes and not os.path.abspath(path).startswith(self.inside) and path != os.devnull:
@@ -238,6 +239,7 @@ def commands(base):
     plot = ["plot", run, "-o", str(base / "new.png")]
     return {
         "run/checkpoint.safetensors": [evaluate, generate, resume],
+        "run/checkpoint-moments-99.safetensors": [resume],
         "run/config.json": [evaluate, resume, generate],
         "run/vocab.txt": [generate, evaluate],
         "run/metrics.csv": [resume, resume, resume, plot],
@@ -277,7 +279,7 @@ def attack(base, inputs, seed=0):
         name = rng.choice([*good, "run/checkpoint.safetensors", "run/config.json"])
         path, contents = base / name, good[name]
         changes = [mutate_bytes]
-        if name.endswith("safetensors"):
+        if name.endswith("checkpoint.safetensors"):
             changes.append(mutate_checkpoint)
         elif name.endswith("json"):
             changes.append(lambda data, rng: mutate_json(data, rng).encode("utf-8", "surrogatepass"))

@@ -1,6 +1,9 @@
 """Checkpoints are restored exactly, with PyTorch's names and shapes, or refused in one line."""
 
+import hashlib
 import json
+import os
+import shutil
 import sys
 import tracemalloc
 from contextlib import suppress
@@ -15,7 +18,10 @@ from kill import assert_same_run, write_corpus
 from minilstm.cli import main
 from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError
-from minilstm.runs.checkpoint import BLANK, EARLIER_FORMAT, FORMAT, add_checksum, load_checkpoint, save_checkpoint
+from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
+from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT
+from minilstm.runs.moments import moments_path
+from minilstm.runs.tensors import BLANK, add_checksum
 from minilstm.step import MAX_NORMS, init_train_state, train_step
 from minilstm.text.corpus import load_corpus
 from minilstm.train import train
@@ -53,8 +59,9 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, optimizer, dtype):
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_tensors_have_the_names_and_shapes_of_pytorchs_word_language_model(tmp_path):
-    save_checkpoint(tmp_path / "c.safetensors", trained(CONFIG))
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_tensors_have_the_names_and_shapes_of_pytorchs_word_language_model(tmp_path, optimizer):
+    save_checkpoint(tmp_path / "c.safetensors", trained(replace(CONFIG, optimizer=optimizer)))
     tensors = safetensors.numpy.load_file(tmp_path / "c.safetensors")
     assert {name: tensor.shape for name, tensor in tensors.items()} == {
         "encoder.weight": (9, 6),
@@ -70,6 +77,160 @@ def test_tensors_have_the_names_and_shapes_of_pytorchs_word_language_model(tmp_p
         "decoder.bias": (9,),
     }
     assert tensors["rnn.bias_hh_l1"].tolist() == [0] * 6 + [0.5] * 6 + [0] * 12  # forget_bias, where PyTorch adds it
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_pytorch_loads_the_checkpoint_by_name(tmp_path, optimizer):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import safetensors.torch
+
+    class WordLanguageModel(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Embedding(9, 6)
+            self.rnn = torch.nn.LSTM(6, 6, num_layers=2)
+            self.decoder = torch.nn.Linear(6, 9)
+
+    state = trained(replace(CONFIG, optimizer=optimizer))
+    save_checkpoint(tmp_path / "c.safetensors", state)
+    model = WordLanguageModel()
+    model.load_state_dict(safetensors.torch.load_file(tmp_path / "c.safetensors"), strict=True)
+    np.testing.assert_array_equal(model.rnn.weight_hh_l1.detach().numpy(), state.params["rnn.weight_hh_l1"])
+
+
+ADAM = replace(CONFIG, optimizer="adam")
+
+
+def test_adams_moments_are_a_second_file_whose_sha256_is_in_the_checkpoint(tmp_path):
+    path, state = tmp_path / "c.safetensors", trained(ADAM)
+    save_checkpoint(path, state)
+    moments = tmp_path / "c-moments-3.safetensors"
+    assert sorted(tmp_path.iterdir()) == [moments, path]
+    assert metadata_of(path)["moments"] == hashlib.sha256(moments.read_bytes()).hexdigest()
+    tensors = safetensors.numpy.load_file(moments)
+    for name in state.params:
+        np.testing.assert_array_equal((tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]), state.moments[name])
+    assert len(tensors) == 2 * len(state.params)
+
+
+def test_the_moments_of_earlier_steps_are_removed_and_other_files_are_not(tmp_path):
+    path, state = tmp_path / "c.safetensors", trained(ADAM)
+    others = ["b-moments-3.safetensors", "c-moments-x.safetensors", "c-moments-3.safetensors.bak", "moments"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    for step in (3, 4, 11):
+        state.progress.step = step
+        save_checkpoint(path, state)
+        names = {file.name for file in tmp_path.iterdir()}
+        assert names == {"c.safetensors", f"c-moments-{step}.safetensors", *others}
+
+
+def test_a_kill_between_the_two_files_leaves_the_earlier_pair(tmp_path):
+    path, state = tmp_path / "c.safetensors", trained(ADAM)
+    save_checkpoint(path, state)
+    old, new = tmp_path / "old", tmp_path / "new"
+    before = load_checkpoint(path)
+    shutil.copytree(tmp_path, old)
+    train_step(state, np.ones((4, 3), int), np.ones((4, 3), int), 0.1)
+    new.mkdir()
+    save_checkpoint(new / "c.safetensors", state)
+    shutil.copy(new / "c-moments-4.safetensors", old)  # the first write of a save
+    np.testing.assert_equal(load_checkpoint(old / "c.safetensors").moments, before.moments)
+    shutil.copy(new / "c.safetensors", old)  # the second
+    np.testing.assert_equal(load_checkpoint(old / "c.safetensors").moments, state.moments)
+
+
+def of_another_run(path):
+    other = trained(replace(ADAM, seed=1))
+    save_checkpoint(path.parent / "other.safetensors", other)
+    moments_path(path.parent / "other.safetensors", 3).rename(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda path: path.unlink(), "is missing: training cannot continue without Adam's moments"),
+        (lambda path: path.write_bytes(b""), "its sha256 is not the one in c.safetensors"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "its sha256 is not"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), "its sha256 is not"),
+        (of_another_run, "it is damaged or of another run: restore the one saved with c.safetensors"),
+        (lambda path: (path.unlink(), path.mkdir()), "Is a directory|not a regular file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
+    ],
+)
+def test_moments_that_are_missing_damaged_or_foreign_are_refused_in_one_line(tmp_path, change, why):
+    path = tmp_path / "c.safetensors"
+    state = trained(ADAM)
+    save_checkpoint(path, state)
+    change(tmp_path / "c-moments-3.safetensors")
+    with pytest.raises(UserError, match=why) as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+    again = load_checkpoint(path, with_moments=False)  # for evaluation and generation
+    assert again.moments == {}
+    np.testing.assert_equal(again.params, state.params)
+
+
+def test_moments_that_match_their_checksum_but_not_the_model_are_refused(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, trained(ADAM))
+    moments = tmp_path / "c-moments-3.safetensors"
+    for name, wrong in (
+        ("adam.m.extra", np.zeros(3, np.float32)),
+        ("adam.m.decoder.bias", np.zeros(8, np.float32)),
+        ("adam.m.decoder.bias", np.zeros(9, np.float64)),
+        ("adam.m.decoder.bias", np.full(9, np.nan, np.float32)),
+    ):
+        moments.write_bytes(safetensors.numpy.save(safetensors.numpy.load(moments.read_bytes()) | {name: wrong}))
+        digest = hashlib.sha256(moments.read_bytes()).hexdigest()
+        rewritten(path, lambda tensors, metadata, d=digest: metadata.update(moments=d), keep=True)
+        with pytest.raises(UserError, match="cannot be used"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("config", [CONFIG, ADAM])
+@pytest.mark.parametrize("moments", ["", "0" * 64, None, 3, [], {}, ["x"]])
+def test_a_checksum_of_moments_that_does_not_fit_the_optimizer_is_refused(tmp_path, config, moments):
+    if config is CONFIG and moments is None:
+        return
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, trained(config))
+    rewritten(path, lambda tensors, metadata: metadata.update(moments=moments), keep=True)
+    with pytest.raises(UserError, match=r"is damaged|cannot be used"):
+        load_checkpoint(path)
+
+
+def test_evaluating_and_generating_do_not_need_the_moments_but_resuming_does(corpus_dir, tmp_path, capsys):
+    run = tmp_path / "run"
+    size = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1"]
+    flags = [*size, "--optimizer", "adam", "--device", "cpu"]
+    assert main(["train", "--data", str(corpus_dir), "--out", str(run), *flags]) == 0
+    assert [path.name for path in run.glob("*moments*")] == ["checkpoint-moments-99.safetensors"]
+    (run / "checkpoint-moments-99.safetensors").unlink()
+    (run / "checkpoint-moments-98.safetensors").write_text("an interrupted save of another computer")
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["generate", str(run), "--words", "3"]) == 0
+    capsys.readouterr()
+    metrics = (run / "metrics.csv").read_bytes()
+    assert main(["train", "--resume", "--out", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert "checkpoint-moments-99.safetensors is missing: training cannot continue without Adam's moments" in error
+    assert error.count("\n") == 1
+    assert (run / "metrics.csv").read_bytes() == metrics
+    assert main(["train", "--data", str(corpus_dir), "--out", str(run), *size, "--overwrite"]) == 0
+    assert list(run.glob("*moments*")) == []
+
+
+def test_resuming_removes_the_moments_of_a_save_that_was_interrupted(corpus_dir, tmp_path):
+    run = tmp_path / "run"
+    size = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "1"]
+    flags = [*size, "--optimizer", "adam", "--device", "cpu"]
+    assert main(["train", "--data", str(corpus_dir), "--out", str(run), *flags]) == 0
+    for name in ("checkpoint-moments-98.safetensors", "checkpoint-moments-150.safetensors"):
+        (run / name).write_text("of a save that a kill has interrupted")
+    (run / "checkpoint-moments-150.safetensors.0123456789abcdef.unfinished").write_text("half")
+    assert main(["train", "--resume", "--out", str(run), "--device", "cpu"]) == 0
+    assert [path.name for path in run.glob("*moments*")] == ["checkpoint-moments-99.safetensors"]
 
 
 def test_the_same_run_writes_the_same_bytes(tmp_path):
@@ -89,11 +250,16 @@ def test_every_truncation_is_refused(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def rewritten(path, change):
-    """Write a checkpoint with its tensors and metadata changed."""
-    save_checkpoint(path, trained(CONFIG))
+def metadata_of(path):
     with safetensors.safe_open(path, framework="numpy") as file:
-        metadata = json.loads(file.metadata()["minilstm"])
+        return json.loads(file.metadata()["minilstm"])
+
+
+def rewritten(path, change, keep=False):
+    """Write a checkpoint, or keep the one that is there, with its tensors and metadata changed."""
+    if not keep:
+        save_checkpoint(path, trained(CONFIG))
+    metadata = metadata_of(path)
     tensors = safetensors.numpy.load_file(path)
     change(tensors, metadata)
     metadata = {"sha256": BLANK.decode()} | {name: metadata[name] for name in metadata if name != "sha256"}
@@ -176,12 +342,12 @@ def test_a_run_keeps_only_the_last_norms(tmp_path, monkeypatch):
     [(0, 1.0), (0, 1e-300), (3, -1e-300), (3, -1e300), (3, 1e300), (3, 700.0 * 4 * 3), (2**53, 1e300), (3, 5),
      (3, float("nan")), (3, float("inf")), (3, "1.0"), (3, None), (3, True), (3, [])],
 )  # fmt: skip
-@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("earlier", [None, *EARLIER_FORMATS])
 def test_a_loss_that_no_run_can_have_is_refused(tmp_path, window, loss, earlier):
     path = tmp_path / "c.safetensors"
     write_progress(path, window=window, loss=loss)
     if earlier:
-        as_earlier_format(path)
+        as_earlier_format(path, earlier)
     with pytest.raises(UserError, match="its loss is not possible") as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
@@ -257,42 +423,47 @@ def test_a_header_that_is_larger_than_any_is_refused_before_it_is_read_as_text(t
     assert peak_of_loading(path) < 1.1 * path.stat().st_size
 
 
-def as_earlier_format(path):
-    """Rewrite a checkpoint in the previous format, which can still be read."""
-    with safetensors.safe_open(path, framework="numpy") as file:
-        metadata = json.loads(file.metadata()["minilstm"])
+def as_earlier_format(path, earlier):
+    """Rewrite a checkpoint in an earlier format, which can still be read."""
+    metadata, tensors = metadata_of(path), safetensors.numpy.load_file(path)
     assert metadata["format"] == FORMAT
-    del metadata["loss_scale"]
-    metadata["state"] = metadata.pop("carried")
-    metadata["progress"]["cost"] = metadata["progress"].pop("loss")
-    metadata |= {"format": EARLIER_FORMAT, "sha256": BLANK.decode()}
-    tensors = safetensors.numpy.load_file(path)
+    if metadata.pop("moments"):
+        moments = moments_path(path, metadata["progress"]["step"])
+        tensors |= safetensors.numpy.load_file(moments)
+        moments.unlink()
+    if earlier == "minilstm 2":
+        del metadata["loss_scale"]
+        metadata["state"] = metadata.pop("carried")
+        metadata["progress"]["cost"] = metadata["progress"].pop("loss")
+    metadata |= {"format": earlier, "sha256": BLANK.decode()}
     path.write_bytes(add_checksum(safetensors.numpy.save(tensors, {"minilstm": json.dumps(metadata)})))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
-def test_a_checkpoint_of_the_earlier_format_is_the_same_train_state(tmp_path, optimizer, dtype):
+@pytest.mark.parametrize("earlier", EARLIER_FORMATS)
+def test_a_checkpoint_of_an_earlier_format_is_the_same_train_state(tmp_path, earlier, optimizer, dtype):
     path, state = tmp_path / "c.safetensors", trained(replace(CONFIG, optimizer=optimizer, dtype=dtype))
     if dtype == "float16":
         state.loss_scale[:] = 1024, 0  # which was not in the file
     save_checkpoint(path, state)
-    expected = path.read_bytes()
-    as_earlier_format(path)
-    assert path.read_bytes() != expected
+    expected = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    as_earlier_format(path, earlier)
+    assert path.read_bytes() != expected[path.name]
     save_checkpoint(path, load_checkpoint(path))
-    assert path.read_bytes() == expected
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--optimizer", "adam"], ["--dtype", "float16"]])
 @pytest.mark.parametrize("steps", [57, 150])
-def test_a_run_whose_checkpoint_has_the_earlier_format_resumes_bit_for_bit(corpus_dir, tmp_path, flags, steps):
+@pytest.mark.parametrize("earlier", EARLIER_FORMATS)
+def test_a_run_whose_checkpoint_has_an_earlier_format_resumes_bit_for_bit(corpus_dir, tmp_path, earlier, flags, steps):
     size = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "2", "--device", "cpu"]
     for name in ("one", "other"):
         train = ["train", "--data", str(corpus_dir), "--out", str(tmp_path / name), *size, *flags]
         assert main([*train, "--max-steps", str(steps)]) == 0
-    as_earlier_format(tmp_path / "other/checkpoint.safetensors")
+    as_earlier_format(tmp_path / "other/checkpoint.safetensors", earlier)
     for command in (["evaluate"], ["generate", "--words", "3"]):
         assert main([*command, str(tmp_path / "other")]) == 0
     for name in ("one", "other"):

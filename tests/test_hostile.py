@@ -16,7 +16,7 @@ from minilstm.cli import main
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.files import parse_json
-from minilstm.runs.checkpoint import load_checkpoint, pack_checkpoint
+from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from minilstm.step import init_train_state
 from minilstm.text.corpus import load_corpus
 
@@ -55,7 +55,7 @@ def checkpoint_file(tmp_path_factory):
     """A small checkpoint's path and bytes."""
     path = tmp_path_factory.mktemp("hostile") / "checkpoint.safetensors"
     config = Config(hidden_size=2, num_steps=2, batch_size=2)
-    path.write_bytes(pack_checkpoint(init_train_state(config, ["a", "b"])))
+    save_checkpoint(path, init_train_state(config, ["a", "b"]))
     return path, path.read_bytes()
 
 

@@ -9,7 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kill import KINDS, changed, possible_kinds, read_only, small_disk, torture
+from kill import (
+    DEATHS,
+    KINDS,
+    TRAIN,
+    assert_same_run,
+    changed,
+    possible_kinds,
+    read_only,
+    small_disk,
+    start,
+    torture,
+    write_corpus,
+)
+
+from minilstm.runs.moments import is_moments_file
 
 
 @pytest.mark.slow
@@ -19,6 +33,28 @@ def test_killed_or_refused_at_random_and_resumed_a_run_ends_bit_for_bit_the_same
     assert runs > 0
     for reason in skipped:
         print("skipped:", reason)
+
+
+@pytest.mark.slow
+def test_killed_between_any_two_changes_of_its_directory_an_adam_run_ends_bit_for_bit_the_same(tmp_path):
+    train = ["--data", write_corpus(tmp_path / "corpus"), *TRAIN, "--max-max-epoch", "2", "--hidden-size", "4"]
+    whole, number, kept = tmp_path / "whole", 1, set()
+    assert start(["train", *train, "--out", whole]).wait() == 0
+    while True:
+        run = tmp_path / f"run{number}"
+        status = start(["train", *train, "--out", run], f"change:{number}").wait()
+        if status == 0:  # it was done earlier
+            break
+        assert status in DEATHS
+        names = {path.name for path in run.iterdir()}
+        kept.add(("checkpoint.safetensors" in names, sum(map(is_moments_file, names))))
+        resume = ["--resume", "--device", "cpu"] if "config.json" in names else train
+        process = start(["train", *resume, "--out", run])
+        assert process.communicate()[1] == ""
+        assert_same_run(whole, run)
+        number += 1
+    # before the first checkpoint; its moments alone; a checkpoint with its moments; with those of another step, too
+    assert kept == {(False, 0), (False, 1), (True, 1), (True, 2)}
 
 
 def wait_until(condition):

@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from minilstm.errors import UserError
-from minilstm.files import StrPath, is_unfinished
-from minilstm.runs.directory import FILES, read_description
+from minilstm.files import StrPath, finished_name
+from minilstm.runs.directory import CHECKPOINT, REMAINS, is_run_file, read_description
 from minilstm.runs.lock import is_marked, locked, mark
 
 
@@ -45,20 +45,29 @@ def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iter
         require_room(run, overwrite)  # again: another process may have been faster
         try:
             mark(run)
-            for name in FILES:
+            for name in sorted(files_of_run(run), key=removal_order):
                 (run / name).unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {run}: {error.strerror}; choose another --out") from None
-        remove_unfinished(run)
         yield run
+
+
+def files_of_run(run: Path) -> list[str]:
+    """The names of a run's files that are in its directory, except for the lock."""
+    return [path.name for path in run.iterdir() if is_run_file(path.name)] if run.exists() else []
+
+
+def removal_order(name: str) -> int:
+    """The place of a file in the removal of a run, after which the run can be started again even if it was killed."""
+    return 0 if name == CHECKPOINT else 3 if name in REMAINS else 2 if name == "config.json" else 1
 
 
 def remove_unfinished(run: Path) -> None:
     """Remove what killed writes have left in a run's directory."""
     with suppress(OSError):
-        for path in run.iterdir():
-            if is_unfinished(path.name, FILES):
-                path.unlink()
+        for name in files_of_run(run):
+            if finished_name(name):
+                (run / name).unlink()
 
 
 def fresh_directory(model: str) -> Path:
@@ -81,12 +90,15 @@ def require_room(run: Path, overwrite: bool) -> None:
     if "config.json" in names and (is_run(run) or is_marked(run)):
         if not overwrite:
             raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
-        if directories := [name for name in FILES if (run / name).is_dir()]:
+        if directories := [name for name in files_of_run(run) if (run / name).is_dir()]:
             raise UserError(f"{run / directories[0]} is a directory, not a file of the run; choose another --out")
-    elif names - {"lock"} and not (
-        is_marked(run) and all(name in ("lock", *FILES[2:]) or is_unfinished(name, FILES) for name in names)
-    ):
+    elif names - {"lock"} and not (is_marked(run) and all(map(may_remain, names))):
         raise UserError(f"{run} contains other files, not a run; choose another --out")
+
+
+def may_remain(name: str) -> bool:
+    """Whether a run that was killed in its first or last moments can have left this file without config.json."""
+    return name in ("lock", *REMAINS) or (is_run_file(name) and finished_name(name) is not None)
 
 
 def is_run(run: Path) -> bool:

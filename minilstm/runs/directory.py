@@ -1,5 +1,7 @@
 """A run's directory: config.json, machine.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
+Adam's moments are in checkpoint-moments-<step>.safetensors: see moments.py.
+
 metrics.csv has one row per report: train, ten times per epoch and at its end; valid, after each epoch; test, at the
 end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
 previous row. `tokens` is the number of predicted words behind the perplexity.
@@ -17,15 +19,23 @@ from typing import Any
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.events import Report
-from minilstm.files import StrPath, atomic_write, open_own, parse_json, read_text
+from minilstm.files import StrPath, atomic_write, finished_name, open_own, parse_json, read_text
+from minilstm.runs.moments import is_moments_file
 from minilstm.text.corpus import SPLITS, Corpus, fingerprints_of_text
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
 MAX_METRICS_BYTES = 30_000_000  # of metrics.csv: that of some 50,000 epochs
 DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config; text: split -> its fingerprint
-# in order of removal, so that after a kill the run can be resumed or started again
-FILES = "checkpoint.safetensors", "config.json", "metrics.csv", "curve.png", "vocab.txt", "machine.json"
+CHECKPOINT = "checkpoint.safetensors"
+REMAINS = "metrics.csv", "curve.png", "vocab.txt", "machine.json"  # may be there without config.json, after a kill
+FILES = CHECKPOINT, "config.json", *REMAINS  # and Adam's moments
+
+
+def is_run_file(name: str) -> bool:
+    """Whether a file of this name in a run's directory is the run's, complete or not."""
+    name = finished_name(name) or name
+    return name in FILES or is_moments_file(name)
 
 
 def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, floor: float | None) -> None:

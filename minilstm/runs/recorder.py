@@ -17,10 +17,9 @@ from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
-from minilstm.runs.directory import append_metrics
+from minilstm.runs.directory import CHECKPOINT, append_metrics
 from minilstm.runs.lock import require_lock
 from minilstm.runs.plot import PictureError, plot_runs
-from minilstm.runs.session import CHECKPOINT
 from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus

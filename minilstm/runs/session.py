@@ -10,10 +10,11 @@ from typing import Any
 from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.files import StrPath, atomic_write
-from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint
+from minilstm.files import StrPath
+from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint, write_checkpoint
 from minilstm.runs.create import create_run, remove_unfinished
 from minilstm.runs.directory import (
+    CHECKPOINT,
     DESCRIPTION,
     describe_run,
     read_description,
@@ -23,6 +24,7 @@ from minilstm.runs.directory import (
     write_description,
 )
 from minilstm.runs.lock import locked
+from minilstm.runs.moments import remove_other_moments
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
 from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus
@@ -30,7 +32,6 @@ from minilstm.text.grammar import oracle_perplexity
 from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule
 
-CHECKPOINT = "checkpoint.safetensors"
 ADAM_LEARNING_RATE = 0.001  # those of the presets are for SGD
 
 
@@ -70,7 +71,7 @@ def new_run(
     packed = pack_checkpoint(state)  # reports bad weights before anything is written
     with create_run(out, config.model, overwrite) as run:
         describe_run(run, config, data, corpus, floor)
-        atomic_write(run / CHECKPOINT, packed)
+        write_checkpoint(run / CHECKPOINT, packed)
         del packed
         yield run, state, corpus, floor
 
@@ -124,6 +125,7 @@ def continue_run(
     if config.max_max_epoch < state.progress.epoch:
         raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
+    remove_other_moments(run / CHECKPOINT, state.progress.step)
     rewind_metrics(run, state.progress.metric_rows)
     if data != description["data"]:
         write_description(run, description | {"data": data})
@@ -150,9 +152,9 @@ def require_progress(run: Path, state: TrainState, tokens: int) -> None:
         raise UserError(f"{run / CHECKPOINT} is damaged (its step does not match its epoch); use another copy")
 
 
-def load_own_checkpoint(run: Path, description: dict[str, Any]) -> TrainState:
+def load_own_checkpoint(run: Path, description: dict[str, Any], with_moments: bool = True) -> TrainState:
     """The train state of a run, if its checkpoint matches its config.json; max_max_epoch may have been raised."""
-    state = load_checkpoint(run / CHECKPOINT)
+    state = load_checkpoint(run / CHECKPOINT, with_moments)
     config = replace(read_config(description, run), max_max_epoch=state.config.max_max_epoch)
     if config != state.config:
         raise UserError(f"{run}: config.json and {CHECKPOINT} are from different runs; restore the original files")
@@ -193,7 +195,7 @@ def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict
     """A trained model: its train state on the device, its vocabulary and its description."""
     run = Path(run)
     description = read_description(run)
-    state = load_own_checkpoint(run, description)
+    state = load_own_checkpoint(run, description, with_moments=False)
     vocabulary = read_vocabulary(run, len(state.params["decoder.bias"]))
     require_vocabulary(state, vocabulary, run, run / "vocab.txt")
     use_precision(xp, state.config.precision)

@@ -1,0 +1,68 @@
+"""The metadata of a checkpoint: its formats, and the values that a run can have."""
+
+import math
+from typing import Any
+
+from minilstm.config import Config
+from minilstm.evaluate import perplexity
+from minilstm.mixed_precision import INITIAL_LOSS_SCALE
+from minilstm.runs.directory import possible
+from minilstm.step import MAX_NORMS, Progress
+
+FORMAT = "minilstm 4"
+EARLIER_FORMATS = "minilstm 3", "minilstm 2"  # with Adam's moments among the tensors
+
+
+def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any, str, str | None]:
+    """The values in a checkpoint's metadata of any format.
+
+    Returns
+    -------
+    config : Config
+    vocabulary : str
+        Its fingerprint.
+    progress : Progress
+    loss_scale : list or None
+    carried : str
+        The carried state as text.
+    moments : str or None
+        The sha256 of Adam's moments, if they are in another file.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, AttributeError
+        If an entry is missing, or has a value that no run has.
+    """
+    config, vocabulary, counts = Config(**metadata["config"]), metadata["vocabulary"], {**metadata["progress"]}
+    if type(vocabulary) is not str:
+        raise TypeError("its vocabulary is not a fingerprint")
+    moments = None
+    if metadata["format"] == "minilstm 2":  # with other names and a constant loss scale
+        counts["loss"] = counts.pop("cost")
+        carried, scale = metadata["state"], [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
+    else:
+        carried, scale = metadata["carried"], metadata["loss_scale"]
+    if metadata["format"] == FORMAT:
+        moments = metadata["moments"]
+        if not (isinstance(moments, str) if config.optimizer == "adam" else moments is None):
+            raise ValueError("its moments do not fit its optimizer")
+    progress = Progress(**counts)
+    require_possible(progress, scale, config)
+    return config, vocabulary, progress, scale, carried, moments
+
+
+def require_possible(progress: Progress, scale: object, config: Config) -> None:
+    """Raise a ValueError unless a run can have these counts, loss, norms and loss scale."""
+    counts = progress.epoch, progress.window, progress.step, progress.metric_rows
+    if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
+        raise ValueError("its progress has a count that is not a whole number of at least 0")
+    loss, norms, steps = progress.loss, progress.norms, progress.window * config.num_steps
+    if type(loss) is not float or loss < 0 or not (math.isfinite(perplexity(loss, steps)) if steps else loss == 0):
+        raise ValueError("its loss is not possible after so many steps")
+    if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and possible(x) for x in norms):
+        raise ValueError(f"its norms are not a list of up to {MAX_NORMS:,} finite numbers of at least 0")
+    if config.dtype != "float16" and scale is None:
+        return
+    numbers = scale if isinstance(scale, list) and config.dtype == "float16" else []
+    if len(numbers) != 2 or not all(type(x) is float and 0 <= x < 1e30 for x in numbers):
+        raise ValueError("its loss scale does not fit its dtype")
