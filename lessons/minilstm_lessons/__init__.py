@@ -7,6 +7,7 @@ lessons' arrays are small, and a class shares a machine.
 from difflib import get_close_matches
 
 from minilstm.blocks import use_threads
+from minilstm.errors import one_line
 from minilstm_lessons import (
     lesson01,
     lesson02,
@@ -19,12 +20,16 @@ from minilstm_lessons import (
     lesson09,
     lesson10,
 )
+from minilstm_lessons.exercise import keep_sources
 from minilstm_lessons.judge import Verdict, judge
+from minilstm_lessons.student import run, running
 
 use_threads(1)
 
 LESSONS = lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
 EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
+MAX_CHARS = 2000  # of a verdict
+keep_sources(EXERCISES.values())
 
 
 def check(function):
@@ -42,8 +47,26 @@ def check(function):
     >>> check(softmax)
     … softmax: not written yet
     """
-    if function.__name__ not in EXERCISES:
-        near = get_close_matches(function.__name__, EXERCISES, n=1)
+    if running.get():
+        return Verdict("stopped", "check does nothing inside a function that it judges: call it after the function")
+    try:
+        verdict = judge_by_name(function)
+        return verdict._replace(text=one_line(verdict.text, MAX_CHARS))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Verdict("stopped", f"the judge itself stopped with {type(error).__name__}: {error}")
+
+
+def judge_by_name(function):
+    """The verdict on a function, or that there is no exercise of its name."""
+    name, _ = run(getattr, function, "__name__")
+    if type(name) is not str:
+        first = next(iter(EXERCISES))
+        kind, _ = run(lambda: f"an object of type {type(function).__name__}")
+        return Verdict("stopped", f"check takes a function, as in check({first}), not {kind or 'such an object'}")
+    if name not in EXERCISES:
+        near = get_close_matches(name[:MAX_CHARS], EXERCISES, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(EXERCISES)}"
-        return Verdict("stopped", f"no exercise is called {function.__name__}{hint}")
-    return judge(function, EXERCISES[function.__name__])
+        return Verdict("stopped", f"no exercise is called {name}{hint}")
+    return judge(function, EXERCISES[name])

@@ -8,8 +8,9 @@ from contextlib import suppress
 
 import numpy as np
 
-from minilstm_lessons.exercise import BOUND, ERRORS, as_tuple, count, relative_error, with_mistakes
+from minilstm_lessons.exercise import BOUND, as_tuple, count, relative_error, source_of, with_mistakes
 from minilstm_lessons.slips import slips
+from minilstm_lessons.student import message_of
 
 
 def diagnose(exercise, cases, given):
@@ -35,16 +36,9 @@ def diagnose(exercise, cases, given):
     return "; ".join(phrases)
 
 
-def diagnose_shape(function, exercise, cases):
+def diagnose_shape(exercise, cases, given):
     """The mistake that gives the student's results, of a wrong shape as they are: "; " and its words, or nothing."""
-    given = []
-    try:
-        for case in cases:
-            values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
-            given.append({n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)})
-    except ERRORS:
-        return ""
-    if all(array.size for results in given for array in results.values()):
+    if given and all(array.size for results in given for array in results.values()):
         for guess, words, _ in guesses(exercise, cases[0], pairs=False):
             if len(explained_by(guess, exercise, cases, given)) == len(exercise.results):
                 return f"; {words}"
@@ -68,24 +62,27 @@ def diagnose_stop(exercise, cases, given, error, line):
 
     Or what such a message usually means, or nothing.
     """
-    with suppress(SyntaxError):
+    message = message_of(error)
+    with suppress(Exception):  # it may be a part of a statement, or not even text that can be parsed
         line = ast.unparse(ast.parse(line.strip()))
     exact, usual, others = [], [], []  # the student's very line, a mistake on the list, any other slip
     for function, words, listed in guesses(exercise, cases[-1], pairs=False):
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
-        except ERRORS as other:
-            same = type(other) is type(error) and str(other) == str(error)
+        except Exception as other:
+            same = type(other) is type(error) and message_of(other) == message
             if same and len(explained_by(function, exercise, cases[:-1], given)) == len(exercise.results):
                 (usual if listed else exact if f"`{line}` instead" in words else others).append(words)
     for causes in (exact[:1], usual, others):
         if len(causes) == 1:
             return "; " + causes[0]
-    return next(("; " + words for part, words in STOPS.items() if part in str(error)), "")
+    return next(("; " + words for part, words in STOPS.items() if part in message), "")
 
 
 def guesses(exercise, case, pairs=True):
     """What a student may have written: a function, words, whether it is a usual mistake; last, two of them at once."""
+    if not source_of(exercise.solution):
+        return
     for mistake in exercise.mistakes:
         yield with_mistakes(exercise.solution, [mistake]), mistake.words, True
     for function, words in slips(exercise.solution, copy.deepcopy([*case.arguments.values()])):
@@ -114,7 +111,7 @@ def explained_by(function, exercise, cases, given):
         try:
             values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
             guess = {n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)}
-        except ERRORS:
+        except Exception:
             return {}
         for name in list(explained):
             if guess[name].shape != results[name].shape or relative_error(results[name], guess[name]) > BOUND:

@@ -11,7 +11,6 @@ import copy
 import inspect
 import math
 import textwrap
-import traceback
 import warnings
 from typing import NamedTuple
 
@@ -19,7 +18,8 @@ import numpy as np
 
 from minilstm.gradcheck import central_difference
 from minilstm_lessons.diagnosis import diagnose, diagnose_shape, diagnose_stop
-from minilstm_lessons.exercise import BOUND, ERRORS, Case, as_tuple, count, relative_error
+from minilstm_lessons.exercise import BOUND, Case, as_tuple, count, relative_error
+from minilstm_lessons.student import describe_error, real_numbers, run
 
 ROUNDS = 5
 
@@ -67,21 +67,22 @@ def judge_cases(function, exercise, cases):
     given = []
     for case in cases:
         arguments = copy.deepcopy(case.arguments)
-        try:
-            value = function(*arguments.values())
-        except NotImplementedError:
-            value = ...
-        except ERRORS as error:
-            cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line_of(error))
-            return Verdict("stopped", f"{exercise.name} stopped with {describe_error(error)}{shapes_of(case)}{cause}")
-        if value is None and not is_stub(function):
+        value, error = run(function, *arguments.values())
+        if issubclass(type(error), NotImplementedError):
+            value, error = ..., None
+        if error is not None:
+            words, line = run(describe_error, error)[0] or ("an exception that cannot be shown", "")
+            cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line)
+            return Verdict("stopped", f"{exercise.name} stopped with {words}{shapes_of(case)}{cause}")
+        if value is None and not run(is_stub, function)[0]:
             return Verdict("stopped", f"{exercise.name} returned None: is its return missing?")
-        verdict, results = read_results(value, exercise, case)
+        verdict, results = read(value, exercise, case)
         if verdict and verdict.status == "wrong shape":
-            return Verdict("wrong shape", verdict.text + diagnose_shape(function, exercise, cases))
+            given = results_of_any_shape(function, exercise, cases)
+            return Verdict("wrong shape", verdict.text + diagnose_shape(exercise, cases, given))
         if verdict:
             return verdict
-        changed = [name for name in arguments if not same(arguments[name], case.arguments[name])]
+        changed = [name for name in arguments if not run(same, arguments[name], case.arguments[name])[0]]
         if changed:
             return Verdict(
                 "wrong",
@@ -108,7 +109,7 @@ def is_stub(function):
     """Whether a function still has the stub's `...` in it, or nothing can be told because its text is not there."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
+    except Exception:
         return True
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
     return any(isinstance(value, ast.Constant) and value.value is ... for value in constants)
@@ -124,6 +125,12 @@ def draw_case(exercise, rng):
     expected = as_tuple(exercise.answer(**copy.deepcopy(arguments)))
     expected = {name: np.asarray(value, dtype=float) for name, value in zip(exercise.results, expected, strict=True)}
     return Case(sizes, arguments, expected)
+
+
+def read(value, exercise, case):
+    """As `read_results`, if what the function returned has methods that raise, too."""
+    words = f"{exercise.name}: what it returned cannot be read, expected {', '.join(exercise.results)}"
+    return run(read_results, value, exercise, case)[0] or (Verdict("wrong shape", words), None)
 
 
 def read_results(value, exercise, case):
@@ -143,9 +150,12 @@ def read_results(value, exercise, case):
         if value is None or value is Ellipsis:
             return Verdict("not written", f"{name}: {result} is not written yet"), None
         try:
-            results[result] = np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
-            return Verdict("wrong shape", f"{name}: {result} is a {type(value).__name__}, expected numbers"), None
+            results[result] = real_numbers(value)
+        except Exception:
+            found = f"a {type(value).__name__}, expected numbers"
+            if type(value) is np.ndarray:
+                found = f"an array of {value.dtype}, expected real numbers"
+            return Verdict("wrong shape", f"{name}: {result} is {found}"), None
     for result, array in results.items():
         shape, letters = case.expected[result].shape, exercise.results[result]
         if array.shape != shape:
@@ -155,6 +165,22 @@ def read_results(value, exercise, case):
                 "wrong shape", f"{name}: wrong shape: {result} is {array.shape}, expected {expected}{hint}"
             ), None
     return None, results
+
+
+def results_of_any_shape(function, exercise, cases):
+    """The results of each draw by name, not held against the expected shapes; nothing if any cannot be read."""
+
+    def by_name(value):
+        return {n: real_numbers(v) for n, v in zip(exercise.results, as_tuple(value), strict=True)}
+
+    given = []
+    for case in cases:
+        value, _ = run(function, *copy.deepcopy(case.arguments).values())
+        results, error = run(by_name, value)
+        if error is not None:
+            return []
+        given.append(results)
+    return given
 
 
 def describe_shape(array, shape):
@@ -199,23 +225,6 @@ def same(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f")
-
-
-def frame_of(error):
-    """Where the student's code raised it, or None."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    return frames[0] if frames else None
-
-
-def line_of(error):
-    frame = frame_of(error)
-    return frame.line if frame else ""
-
-
-def describe_error(error):
-    """An exception as "ValueError in your line 4, `y = x @ W`: its message"."""
-    where = f" in your line {frame_of(error).lineno}, `{line_of(error)}`" if line_of(error) else ""
-    return f"{type(error).__name__}{where}: {' '.join(str(error).split())}"
 
 
 def shapes_of(case):

@@ -1,11 +1,11 @@
 """Slips: one small change at a time in a solution, such as a student makes in his or her own answer, with its name."""
 
 import ast
-import inspect
 import itertools
-import sys
 
 import numpy as np
+
+from minilstm_lessons.exercise import source_of
 
 SIGNS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.MatMult: "@", ast.Pow: "**",
@@ -27,7 +27,7 @@ SIGMOID = ast.parse("lambda z: 1 / (1 + np.exp(-z))", mode="eval").body
 
 def slips(solution, arguments):
     """Yield every slip as a function and its name in words; a name takes the place of another if it can."""
-    tree = ast.parse(inspect.getsource(solution))
+    tree = ast.parse(source_of(solution))
     body = tree.body[0].body
     body.pop(0)  # the docstring
     values = values_of_names(tree, solution, arguments)
@@ -67,7 +67,7 @@ def alike(a, b):
 
 def compiled(tree, solution):
     """The changed tree as a function, in the solution's module."""
-    namespace = dict(vars(sys.modules[solution.__module__]))
+    namespace = dict(solution.__globals__)
     exec(compile(ast.fix_missing_locations(tree), "<slip>", "exec"), namespace)  # our own solution, changed by us
     return namespace[solution.__name__]
 

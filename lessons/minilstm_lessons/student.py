@@ -1,0 +1,86 @@
+"""Runs a student's code, which may raise anything, return anything and change anything in the process.
+
+This is no sandbox: it keeps accidents from the judge, not intent.
+"""
+
+import sys
+import traceback
+import warnings
+from contextvars import ContextVar, copy_context
+
+import numpy as np
+
+MAX_SIZE = 10**6  # elements of a result that are converted; the exercises' own have fewer than a thousand
+
+running = ContextVar("running", default=False)  # whether a student's code runs
+
+
+def run(function, *arguments):
+    """Run a student's code.
+
+    What it changes of the process that a verdict depends on is put back: NumPy's error state and all else that is kept
+    in context variables, warning filters, the recursion limit, trace functions, the standard streams.
+
+    Returns
+    -------
+    value : object
+        What it returned; None if it raised.
+    error : BaseException or None
+        What it raised. Ctrl-C alone is not caught.
+    """
+    context = copy_context()
+    context.run(running.set, True)
+    limit, trace, profile, streams = sys.getrecursionlimit(), sys.gettrace(), sys.getprofile(), (sys.stdout, sys.stderr)
+    with warnings.catch_warnings():
+        try:
+            return context.run(function, *arguments), None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return None, error
+        finally:  # no Python function is called here: its recursion limit or trace function may let none run
+            sys.setrecursionlimit(limit)
+            sys.settrace(trace)
+            sys.setprofile(profile)
+            sys.stdout, sys.stderr = streams
+
+
+def message_of(error):
+    """An exception's message in one line; nothing if it cannot be told."""
+    return run(lambda: " ".join(str(error).split()))[0] or ""
+
+
+def describe_error(error):
+    """An exception raised in `run`.
+
+    Returns
+    -------
+    text : str
+        For example "ValueError in your line 4, `y = x @ W`: its message".
+    line : str
+        The student's line; "" if its text cannot be found.
+    """
+    frames = traceback.extract_tb(error.__traceback__.tb_next, limit=1)  # the first is that of `run`
+    line = frames[0].line if frames else ""
+    where = f" in your line {frames[0].lineno}, `{line}`" if line else ""
+    return f"{type(error).__name__}{where}: {message_of(error)}", line
+
+
+def real_numbers(value):
+    """A result as an array of float64 that shares no memory with it.
+
+    An array with more than `MAX_SIZE` elements is returned as it is, because it may take no memory until it is copied.
+
+    Raises
+    ------
+    TypeError
+        If there is anything but real numbers in it: text, dates, complex or masked elements.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufO" or np.ma.is_masked(value):
+        raise TypeError
+    if array.size > MAX_SIZE:
+        return array
+    if array.dtype.kind == "O" and any(isinstance(v, str | bytes | complex | np.complexfloating) for v in array.flat):
+        raise TypeError
+    return array.astype(float)
