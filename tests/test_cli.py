@@ -213,6 +213,7 @@ def test_plot_draws_one_run_or_several(capsys, run, tmp_path):
         runs = [str(run)] * (1 if name == "one.png" else 2)
         assert main(["plot", *runs, "-o", str(output)]) == 0
         assert output.stat().st_size > 5000
+    assert "given twice" in capsys.readouterr().err
     assert "ends in .png" in complaint(capsys, ["plot", str(run), "-o", "curves.xyz"])
     assert "cannot write" in complaint(capsys, ["plot", str(run), "-o", str(run / "vocab.txt" / "x.png")])
 

@@ -258,4 +258,4 @@ def test_a_run_whose_name_is_markup_can_be_drawn(tmp_path):
     for name in ("$x_{$", "_y"):
         assert main(["train", "--data", str(corpus), "--out", str(tmp_path / name), *TINY]) == 0
     assert main(["plot", str(tmp_path / "$x_{$"), str(tmp_path / "_y"), "-o", str(tmp_path / "p.svg")]) == 0
-    assert "<!-- valid of _y" in (tmp_path / "p.svg").read_text()
+    assert "<!-- _y: best valid" in (tmp_path / "p.svg").read_text()

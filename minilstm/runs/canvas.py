@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ def default_settings() -> Iterator[None]:
     logger = logging.getLogger("matplotlib")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # it warns of bad lines in a matplotlibrc, and of fonts that it lacks
-    backend = os.environ.pop("MPLBACKEND", None)  # the import fails if there is no backend of that name
+    backend = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)  # a bad one fails the import
     try:
         import matplotlib  # takes half a second: only when plotting
 
@@ -52,7 +53,7 @@ def to_log_axis(axes: "Axes", low: float, high: float) -> None:
     axes.set_ylim(bottom, top)
     axes.yaxis.set_major_locator(FixedLocator(log_ticks(bottom, top)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(format_tick)
+    axes.yaxis.set_major_formatter(format_tick if 1e-4 <= bottom < top < 1e6 else format_power)
 
 
 def to_linear_axis(axes: "Axes", high: float) -> None:
@@ -89,8 +90,11 @@ def linear_ticks(low: float, high: float) -> list[float]:
 
 def format_tick(value: float, _: float | None = None) -> str:
     """A tick's label: 0.25, 1,500, and powers of ten for the large and the small."""
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        return f"{value:,.6g}"
+    return f"{value:,.6g}" if value == 0 or 1e-4 <= abs(value) < 1e6 else format_power(value)
+
+
+def format_power(value: float, _: float | None = None) -> str:
+    """A tick's label with a power of ten, in matplotlib's notation for mathematics."""
     mantissa, exponent = f"{value:.3e}".split("e")
     power = f"10^{{{int(exponent)}}}"
     return f"${power}$" if float(mantissa) == 1 else f"${float(mantissa):g}\\times{power}$"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_NAME = 600  # characters; a directory's name may have 255 bytes
-LINE = 100  # characters of a legend
+LINE = 84  # characters of a legend
 LOOK: dict[str, Any] = {"frameon": False, "handlelength": 3, "fontsize": 9, "title_fontsize": 9, "columnspacing": 1.5}
 
 
@@ -34,8 +34,16 @@ def name_runs(runs: Sequence[Run], panels: Sequence[str]) -> "list[tuple[Artist,
         if "norm" in panels and len({run.threshold for run in runs}) > 1:
             facts.append(f"clipped at {run.threshold:g}")
         handle = Line2D([], [], linewidth=1.5, markersize=4, **style)
-        entries.append((handle, drawable(run.name) + (": " if facts else "") + ", ".join(facts)))
+        entries.append((handle, label(drawable(run.name), ", ".join(facts))))
     return entries
+
+
+def label(name: str, facts: str) -> str:
+    """An entry's text, in lines of up to LINE characters; the facts are not torn apart."""
+    if not facts:
+        return textwrap.fill(name, LINE)
+    separator = " " if len(name) + len(facts) + 2 <= LINE else "\n"
+    return f"{textwrap.fill(name, LINE - 1)}:{separator}{facts}"
 
 
 def drawable(name: str) -> str:
@@ -60,7 +68,7 @@ def add_legend(figure: "Figure", entries: "Sequence[tuple[Artist, str]]", title:
         legend = figure.legend(handles, ["-"] * len(texts), loc="outside lower center", ncols=columns, **LOOK)
         legend.set_title(textwrap.fill(title, LINE))
         for drawn, text in zip(legend.get_texts(), texts, strict=True):
-            drawn.set_text(textwrap.fill(text, LINE, replace_whitespace=False))  # a label may not begin with "_"
+            drawn.set_text(text)  # a legend leaves out labels that begin with "_"
         for drawn in [*legend.get_texts(), legend.get_title()]:
             drawn.set_parse_math(False)  # a run's name may contain a $
         size = legend.get_window_extent(renderer)

@@ -1,29 +1,26 @@
 """Pictures of runs: perplexity, gradient norm, learning rate and speed by epoch."""
 
-import gc
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from minilstm.errors import UserError
-from minilstm.files import StrPath, atomic_write
+from minilstm.files import StrPath
 from minilstm.runs.canvas import (
     BLACK,
     COLOURS,
     GREY,
     STYLES,
-    default_settings,
     format_tick,
     to_linear_axis,
     to_log_axis,
 )
 from minilstm.runs.curves import Curve, Run, best_epoch, read_runs
 from minilstm.runs.legend import add_legend, describe, drawable, name_runs, two_decimals
+from minilstm.runs.picture import require_format, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -33,11 +30,10 @@ if TYPE_CHECKING:
 
 Rows = TypeVar("Rows", list, np.ndarray)
 
-FORMATS = "png", "svg", "pdf"
 MAX_POINTS = 2000  # of a curve: more than its width in pixels
 MAX_MARKERS = 60  # of a curve: more would touch
 RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "linestyle": "", "zorder": 3}
-STAR: dict[str, Any] = {"marker": "*", "linestyle": "", "zorder": 1.9}  # behind the point of the validation
+STAR: dict[str, Any] = {"marker": "*", "linestyle": ""}
 LABELS = {
     "norm": "gradient norm\nbefore clipping",
     "learning-rate": "learning rate",
@@ -46,11 +42,7 @@ LABELS = {
 WIDTH, HEIGHT, LOWER_HEIGHT = 7.0, 3.9, 1.9  # of a picture without its legend, in inches
 CUT = 6  # early training points are cut off from this multiple of the lowest value, unless others are higher
 LOG_RATIO = 30  # of a column's greatest and least value: from here on its axis is logarithmic
-FAR = 100  # a threshold so far from all norms is not drawn, for they would be a flat line
-
-
-class PictureError(UserError):
-    """A picture cannot be drawn, although the runs' files are in order."""
+FAR = 1000  # times the norms, or a part of them: a threshold there is not drawn, for they would be a flat line
 
 
 def plot_runs(
@@ -82,24 +74,14 @@ def plot_runs(
         If no run has a finished epoch, there are too many, their files have numbers that no run writes, they differ in
         more than the seed although `band` is set, or `output` cannot be written.
     """
-    output = Path(output)
-    suffix = output.suffix[1:].lower()
-    if suffix not in FORMATS:
-        raise UserError(f"{output}: give a file name that ends in .{', .'.join(FORMATS)}")
+    require_format(Path(output))
     drawn, notes = read_runs(runs, panels, band)
     if len(drawn) > len(STYLES):
         raise UserError(
             f"{len(drawn)} runs cannot be told apart in one picture; plot up to {len(STYLES)}, "
             "or with --band the mean of runs that differ only in the seed"
         )
-    picture = BytesIO()
-    try:
-        with default_settings(), warnings.catch_warnings(action="ignore"):
-            draw_figure(drawn, panels).savefig(picture, format=suffix)
-    except Exception as error:
-        raise PictureError(f"cannot draw {output}: {type(error).__name__} in matplotlib: {error}") from error
-    gc.collect()  # a figure has reference cycles: a long run would accumulate dozens
-    atomic_write(output, picture.getvalue())
+    write_picture(output, lambda: draw_figure(drawn, panels))
     return notes
 
 
@@ -117,7 +99,7 @@ def draw_figure(runs: Sequence[Run], panels: Sequence[str]) -> "Figure":
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.03)
-    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     all_axes[-1].xaxis.set_major_formatter(FuncFormatter(format_tick))
     all_axes[-1].set_xlabel("epoch")
     figure.align_ylabels()
@@ -139,8 +121,9 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
         if len(runs) > 1:
             draw_curve(axes, train, **style | {"marker": "", "linewidth": 0.8, "alpha": 0.7})
             draw_curve(axes, valid, **style)
-            axes.plot(epoch, best, **RING, markersize=9, markeredgecolor=style["color"])
-            axes.plot(thin_out(test.epochs), thin_out(test.values), **STAR, markersize=8, color=style["color"])
+            star = {"color": style["color"], "markersize": 9, "zorder": 3}
+            axes.plot(thin_out(test.epochs), thin_out(test.values), **STAR, **star)
+            axes.plot(epoch, best, **RING, markersize=12, markeredgecolor=style["color"])
             continue
         line = draw_curve(axes, train, color=COLOURS[0], linestyle="--", marker="o")
         entries.append((line, f"train: {describe(train)}"))
@@ -150,7 +133,7 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
         entries.append((line, f"best valid: {two_decimals(best)} (epoch {epoch:g})"))
         if len(test.values):
             epochs, values = thin_out(test.epochs), thin_out(test.values)
-            (line,) = axes.plot(epochs, values, **STAR, markersize=13, color=COLOURS[2])
+            (line,) = axes.plot(epochs, values, **STAR, markersize=14, color=COLOURS[2], zorder=1.9)  # behind valid
             entries.append((line, f"test: {describe(test)}"))
             if test.band is not None:
                 axes.vlines(test.epochs, *test.band, color=COLOURS[2], linewidth=2)
@@ -179,8 +162,11 @@ def draw_column(axes: "Axes", runs: Sequence[Run], panel: str) -> "list[tuple[Ar
     entries: list[tuple[Artist, str]] = []
     if panel == "norm":
         thresholds = [run.threshold for run in runs if run.threshold is not None]
-        entries = draw_levels(axes, thresholds, "clipping threshold", format_tick, "-.")
         near = [threshold for threshold in thresholds if low / FAR <= threshold <= high * FAR]
+        entries = draw_levels(axes, thresholds, "clipping threshold", "{:g}".format, "-.")
+        for line in axes.lines[len(curves) :]:
+            if np.asarray(line.get_ydata())[0] not in near:  # it would be on the edge of a linear axis
+                line.remove()
         if not near:
             entries = [(line, f"{text}, outside the panel") for line, text in entries]
         low, high = min(low, *near, low), max(high, *near, high)
@@ -210,7 +196,7 @@ def draw_levels(
 ) -> "list[tuple[Artist, str]]":
     """Draw a line at each level; returns an entry of the legend, with the level if all runs share it."""
     known = sorted({level for level in levels if level is not None})
-    lines = [axes.axhline(level, color=GREY, linestyle=linestyle, linewidth=2) for level in known]
+    lines = [axes.axhline(level, color=GREY, linestyle=linestyle, linewidth=1.8, zorder=1.5) for level in known]
     shared = f": {describe_level(known[0])}" if len({*levels}) == 1 and known else ""
     return [(lines[0], name + shared)] if lines else []
 

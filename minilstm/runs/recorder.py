@@ -19,7 +19,8 @@ from minilstm.processors import available_processors
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.runs.directory import CHECKPOINT, append_metrics
 from minilstm.runs.lock import require_lock
-from minilstm.runs.plot import PictureError, plot_runs
+from minilstm.runs.picture import PictureError
+from minilstm.runs.plot import plot_runs
 from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
