@@ -1,9 +1,9 @@
 """The command line: parsing, calling a command, and what is printed when it fails."""
 
-import difflib
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from minilstm import __version__
 from minilstm.arguments import Parser, print_error, with_flags
 from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
-from minilstm.errors import UserError
+from minilstm.errors import UserError, one_line
+from minilstm.flags import explain_unknown
 
 COMMANDS = {
     "train": train,
@@ -26,13 +27,18 @@ COMMANDS = {
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
-    """Parse the command line. Unknown flags are reported with the closest match."""
+    """Parse the command line. Unknown flags are reported with those that are probably meant."""
     parser = build_parser()
-    args, unknown = parser.parse_known_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    flags_end = arguments.index("--") if "--" in arguments else len(arguments)
+    # argparse would read -hidden as -h idden; with three hyphens it does not know it
+    typed = [re.sub(r"^-(?=[A-Za-z][A-Za-z_-]+(=|$))", "---", argument) for argument in arguments[:flags_end]]
+    args, unknown = parser.parse_known_args(typed + arguments[flags_end:])
     if unknown:
-        known = [flag for flag in args.parser._option_string_actions if flag.startswith("--")]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        args.parser.error(f"unknown: {' '.join(unknown)}" + (f"; did you mean {close[0]}?" if close else ""))
+        unknown = [re.sub("^---", "-", argument) for argument in unknown]
+        takes_run = any(action.dest in ("run", "runs") for action in args.parser._actions)
+        hints = explain_unknown(unknown, args.parser._option_string_actions, takes_run)
+        args.parser.error(one_line(f"unknown: {' '.join(unknown)}{hints}"))
     return args
 
 

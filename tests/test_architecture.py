@@ -31,7 +31,7 @@ FLOORS = (
     ("train", "evaluate", "generate", "score"),
     ("runs",),
     ("minilstm",),
-    ("arguments", "commands", "cli"),
+    ("arguments", "flags", "commands", "cli"),
     ("__main__",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
