@@ -60,10 +60,10 @@ def check(function):
 
 def judge_by_name(function):
     """The verdict on a function, or that there is no exercise of its name."""
-    name, _ = run(getattr, function, "__name__")
+    name = run(getattr, function, "__name__")[0]
     if type(name) is not str:
         first = next(iter(EXERCISES))
-        kind, _ = run(lambda: f"an object of type {type(function).__name__}")
+        kind = run(lambda: f"an object of type {type(function).__name__}")[0]
         return Verdict("stopped", f"check takes a function, as in check({first}), not {kind or 'such an object'}")
     if name not in EXERCISES:
         near = get_close_matches(name[:MAX_CHARS], EXERCISES, n=1)

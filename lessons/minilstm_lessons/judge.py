@@ -73,6 +73,7 @@ def judge_cases(function, exercise, cases):
         if error is not None:
             words, line = run(describe_error, error)[0] or ("an exception that cannot be shown", "")
             cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line)
+            del error  # its traceback refers to this frame: a circle, and all that the student's function held in it
             return Verdict("stopped", f"{exercise.name} stopped with {words}{shapes_of(case)}{cause}")
         if value is None and not run(is_stub, function)[0]:
             return Verdict("stopped", f"{exercise.name} returned None: is its return missing?")
@@ -175,9 +176,9 @@ def results_of_any_shape(function, exercise, cases):
 
     given = []
     for case in cases:
-        value, _ = run(function, *copy.deepcopy(case.arguments).values())
-        results, error = run(by_name, value)
-        if error is not None:
+        value = run(function, *copy.deepcopy(case.arguments).values())[0]
+        results = run(by_name, value)[0]
+        if results is None:
             return []
         given.append(results)
     return given

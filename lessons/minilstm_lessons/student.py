@@ -18,8 +18,8 @@ running = ContextVar("running", default=False)  # whether a student's code runs
 def run(function, *arguments):
     """Run a student's code.
 
-    What it changes of the process that a verdict depends on is put back: NumPy's error state and all else that is kept
-    in context variables, warning filters, the recursion limit, trace functions, the standard streams.
+    What it sets in the process that a verdict depends on is put back: context variables, of which NumPy's error state
+    is one, warning filters, the recursion limit, trace and profile functions, the standard streams.
 
     Returns
     -------
@@ -39,9 +39,12 @@ def run(function, *arguments):
         except BaseException as error:
             return None, error
         finally:  # no Python function is called here: its recursion limit or trace function may let none run
+            try:
+                sys.setprofile(profile)
+            except BaseException:  # of its profile function, which saw this call and is gone now that it has raised
+                sys.setprofile(profile)
             sys.setrecursionlimit(limit)
             sys.settrace(trace)
-            sys.setprofile(profile)
             sys.stdout, sys.stderr = streams
 
 
