@@ -50,6 +50,7 @@ def draw_surprise(scored: Sequence[tuple[list[str], Array]], unit: str = "word")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     places = arrange([tokens for tokens, _ in scored], 0 if unit == "char" else 1)
     bits = [value for _, values in scored for value in values]
@@ -74,7 +75,8 @@ def draw_surprise(scored: Sequence[tuple[list[str], Array]], unit: str = "word")
             bbox={"facecolor": colours(scale(value)) if known else "white", "edgecolor": "none", "pad": 2.2},
         )
     axes = figure.add_axes((0.25, 0.5 / height, 0.5, 0.14 / height))
-    figure.colorbar(ScalarMappable(scale, COLOURS), cax=axes, orientation="horizontal", label="surprise (bits)")
+    ticks = MaxNLocator(8, integer=True)
+    figure.colorbar(ScalarMappable(scale, COLOURS), axes, orientation="horizontal", ticks=ticks, label="surprise (bits)")
     return figure
 
 
