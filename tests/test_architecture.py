@@ -49,6 +49,7 @@ HOME = {
     "cupy_backends": {"device", "gpu"},
     "matplotlib": {"runs"},
     "safetensors": {"runs"},
+    "tensorboardX": {"runs"},
     "threadpoolctl": {"blocks", "runs"},
     "pooch": {"text"},
 }

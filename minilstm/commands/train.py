@@ -44,6 +44,9 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=positive, metavar="N", help="also save every N steps (once per epoch)"
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write a log for TensorBoard (needs the extra tensorboard)"
+    )
     add_config_flags(parser)
 
 
@@ -78,6 +81,10 @@ def run(args: Namespace) -> int:
 
     if args.resume and (args.out is None or args.overwrite):
         raise UserError("--resume needs --out DIR, the run to continue, and cannot be combined with --overwrite")
+    if args.tensorboard:
+        from minilstm.runs.tensorboard import require_tensorboard_x
+
+        require_tensorboard_x()
     xp, kernels, note = select_backend(args)
     if args.resume:
         session = resume_run(config_overrides(args), args.data, args.out, xp)
@@ -126,10 +133,12 @@ def train_and_print(
     from minilstm.runs.recorder import train_and_record
     from minilstm.train import reached
 
-    config, progress, resume = state.config, state.progress, resume_command(run)
+    config, progress, resume = state.config, state.progress, resume_command(run, args.tensorboard)
     try:
         print_start(args, note, run, state, corpus, floor)
-        test_perplexity = train_and_record(run, state, corpus, kernels, args.max_steps, args.checkpoint_every)
+        test_perplexity = train_and_record(
+            run, state, corpus, kernels, args.max_steps, args.checkpoint_every, args.tensorboard
+        )
     except OSError:  # standard output is closed or full
         print_error(f"output closed or full: stopped after {progress.step} steps; saved. To continue: {resume}")
         raise
@@ -143,10 +152,11 @@ def train_and_print(
         print(f"That is {excess:.1f}% above the floor." if excess < 1e6 else f"That is {excess:.4g}% above the floor.")
     lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / 'checkpoint.safetensors'}", "Next:"]
     lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
+    lines += [f"  tensorboard --logdir {quote(str(run))}"] * args.tensorboard
     lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]
     print(*map(escape_control_chars, lines), sep="\n")
     return 0
 
 
-def resume_command(run: Path) -> str:
-    return f"minilstm train --resume --out {quote(str(run))}"
+def resume_command(run: Path, tensorboard: bool = False) -> str:
+    return f"minilstm train --resume --out {quote(str(run))}" + " --tensorboard" * tensorboard

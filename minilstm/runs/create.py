@@ -11,6 +11,7 @@ from minilstm.errors import UserError
 from minilstm.files import StrPath, finished_name
 from minilstm.runs.directory import CHECKPOINT, REMAINS, is_run_file, read_description
 from minilstm.runs.lock import is_marked, locked, mark
+from minilstm.runs.tensorboard import remove_log, require_log
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def create_run(out: StrPath | None, model: str, overwrite: bool = False) -> Iter
         require_room(run, overwrite)  # again: another process may have been faster
         try:
             mark(run)
+            remove_log(run)
             for name in sorted(files_of_run(run), key=removal_order):
                 (run / name).unlink(missing_ok=True)
         except OSError as error:
@@ -92,6 +94,7 @@ def require_room(run: Path, overwrite: bool) -> None:
             raise UserError(f"{run} already contains a run; use --resume to continue it, --overwrite, or another --out")
         if directories := [name for name in files_of_run(run) if (run / name).is_dir()]:
             raise UserError(f"{run / directories[0]} is a directory, not a file of the run; choose another --out")
+        require_log(run)
     elif names - {"lock"} and not (is_marked(run) and all(map(may_remain, names))):
         raise UserError(f"{run} contains other files, not a run; choose another --out")
 

@@ -3,7 +3,7 @@
 import json
 import platform
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from minilstm.runs.lock import require_lock
 from minilstm.runs.picture import PictureError
 from minilstm.runs.plot import plot_runs
 from minilstm.runs.signals import print_or_stop, stop_signals
+from minilstm.runs.tensorboard import tensorboard_log
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
 from minilstm.train import has_diverged, train
@@ -35,6 +36,7 @@ def train_and_record(
     kernels: Kernels,
     max_steps: int | None = None,
     checkpoint_every: int | None = None,
+    tensorboard: bool = False,
 ) -> float | None:
     """Train in a run's directory until the run is done, `max_steps` is reached, or a signal requests a stop.
 
@@ -44,6 +46,8 @@ def train_and_record(
         The run's directory, with config.json and a checkpoint.
     state, corpus, kernels, max_steps, checkpoint_every
         As for `train`.
+    tensorboard : bool
+        Whether to write a log for TensorBoard too.
 
     Returns
     -------
@@ -63,7 +67,8 @@ def train_and_record(
     machine = describe_machine(state)
     rounds_alike = computed_alike(run, machine)
     atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
-    with stop_signals() as stop_requested, np.errstate(all="ignore"):
+    log = tensorboard_log(run, state, corpus) if tensorboard else nullcontext()
+    with stop_signals() as stop_requested, np.errstate(all="ignore"), log as write_to_log:
         if not rounds_alike:
             print_or_stop(
                 "The BLAS or the kind of processor has changed: results may differ by rounding", stop_requested
@@ -83,6 +88,8 @@ def train_and_record(
                 case Report():
                     append_metrics(run, event)
                     state.progress.metric_rows += 1
+                    if write_to_log:
+                        write_to_log(event)
                     if line := line_of(event, unit, on_terminal):
                         print_or_stop(line, stop_requested)
                     if event.split == "valid" and (line := divergence_line(trained, event, state)):
