@@ -76,7 +76,8 @@ def draw_surprise(scored: Sequence[tuple[list[str], Array]], unit: str = "word")
         )
     axes = figure.add_axes((0.25, 0.5 / height, 0.5, 0.14 / height))
     ticks = MaxNLocator(8, integer=True)
-    figure.colorbar(ScalarMappable(scale, COLOURS), axes, orientation="horizontal", ticks=ticks, label="surprise (bits)")
+    bar = figure.colorbar(ScalarMappable(scale, COLOURS), axes, orientation="horizontal", ticks=ticks)
+    bar.set_label("surprise (bits)")
     return figure
 
 
