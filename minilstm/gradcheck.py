@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilstm.gradcheck_function import call, largest, loss_of, require_deterministic, require_float64
 from minilstm.types import Array, Grads, Params
 
 LossAndGradients = Callable[[Params], tuple[Array | float, Grads]]
+SUSPICIOUS = 1e-3  # relative error of a gradient that is plainly wrong
 
 
 class GradientCheck(NamedTuple):
@@ -32,7 +34,7 @@ class GradientCheck(NamedTuple):
     by : {"elements", "directions"}
         Which of the two.
     error : float
-        The largest relative error.
+        The largest relative error; infinite where a slope is not finite.
     """
 
     name: str
@@ -57,8 +59,8 @@ def check_gradients(
     Parameters
     ----------
     function : callable
-        ``function(params) -> (loss, gradients)``: a scalar, and a dict of arrays with the shapes of `params`. It must
-        be deterministic.
+        ``function(params) -> (loss, gradients)``: one number, and a dict with an array of each parameter's shape (or a
+        `SparseGradient`); anything more is ignored. It must be deterministic.
     params : dict of float64 array
         The point at which to check, NumPy or CuPy; changed during the check, then restored exactly.
     step : float
@@ -72,12 +74,14 @@ def check_gradients(
     -------
     results : list of GradientCheck
         One per parameter. The relative error of a slope is |a - n| / max(|a|, |n|, 1e-3 times the largest gradient of
-        any parameter), because differences are rounding noise where a gradient nearly vanishes.
+        any parameter), because differences are rounding noise where a gradient nearly vanishes. A NaN in one gradient
+        makes the error of that parameter infinite, and of no other.
 
     Raises
     ------
     ValueError
-        If a parameter is not float64, or its gradient is missing or has the wrong shape.
+        If the function is random, or does not return one finite number and a dict; if a parameter is not a float64
+        array, or its gradient is missing or has the wrong shape; if `step` is not above 0 or `directions` below 1.
 
     Examples
     --------
@@ -87,16 +91,13 @@ def check_gradients(
     >>> result.name, result.checked, result.error < 1e-9
     ('x', 2, True)
     """
+    if not step > 0 or directions < 1:
+        raise ValueError(f"step must be above 0 and directions at least 1, not {step} and {directions}")
+    require_float64(params)
+    loss, gradients = call(function, params)
+    require_deterministic(function, params, loss, gradients, calls=2)
+    greatest = max(map(largest, gradients.values()), default=0.0)
     rng = np.random.default_rng(seed)
-    gradients = function(params)[1]
-    for name, param in params.items():
-        if param.dtype != "float64":
-            raise ValueError(f"{name} is {param.dtype}: finite differences need float64")
-        if name not in gradients or gradients[name].shape != param.shape:
-            shape = gradients[name].shape if name in gradients else "missing"
-            raise ValueError(f"the gradient of {name} should have shape {param.shape}, but is {shape}")
-    gradients = {name: gradients[name].copy() for name in params}  # the function may reuse their memory
-    scale = 1e-3 * max((float(abs(gradient).max()) for gradient in gradients.values() if gradient.size), default=0.0)
     results = []
     for name, param in params.items():
         gradient = gradients[name]
@@ -104,8 +105,10 @@ def check_gradients(
             by, slopes = "elements", element_slopes(function, params, name, gradient, step)
         else:
             by, slopes = "directions", direction_slopes(function, params, name, gradient, step, directions, rng)
-        errors = [relative_error(analytic, numeric, scale) for analytic, numeric in slopes]
+        errors = [relative_error(analytic, numeric, 1e-3 * greatest) for analytic, numeric in slopes]
         results.append(GradientCheck(name, len(errors), by, max(errors, default=0.0)))
+        if results[-1].error > SUSPICIOUS:  # a random function may have returned the same twice
+            require_deterministic(function, params, loss, gradients, calls=20)
     return results
 
 
@@ -120,10 +123,12 @@ def element_slopes(
 
         def loss_at(h: float, index: tuple[int, ...] = index, start: float = start) -> float:
             param[index] = start + h
-            return float(function(params)[0])
+            return loss_of(function(params))
 
-        slopes.append((float(gradient[index]), central_difference(loss_at, step)))
-        param[index] = start
+        try:
+            slopes.append((float(gradient[index]), central_difference(loss_at, step)))
+        finally:
+            param[index] = start
     return slopes
 
 
@@ -145,10 +150,12 @@ def direction_slopes(
 
         def loss_at(h: float, direction: Array = direction) -> float:
             param[...] = start + h * direction
-            return float(function(params)[0])
+            return loss_of(function(params))
 
-        slopes.append((float((gradient * direction).sum()), central_difference(loss_at, step)))
-        param[...] = start
+        try:
+            slopes.append((float((gradient * direction).sum()), central_difference(loss_at, step)))
+        finally:
+            param[...] = start
     return slopes
 
 

@@ -25,7 +25,7 @@ FLOORS = (
     ("plain",),
     ("gpu",),
     ("model",),
-    ("gradcheck", "gradcheck_cases", "mixed_precision"),
+    ("gradcheck", "gradcheck_function", "gradcheck_cases", "mixed_precision"),
     ("text",),
     ("step",),
     ("train", "evaluate", "generate", "score"),
