@@ -13,7 +13,7 @@ from minilstm import __version__
 from minilstm.arguments import Parser, print_error, with_flags
 from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
 from minilstm.errors import UserError, one_line
-from minilstm.flags import explain_unknown
+from minilstm.flags import FLAG, explain_unknown
 
 COMMANDS = {
     "train": train,
@@ -30,6 +30,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line. Unknown flags are reported with those that are probably meant."""
     parser = build_parser()
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and FLAG.match(arguments[0]) and arguments[0] not in parser._option_string_actions:
+        parser.error(one_line(f"write the command before {arguments[0]}"))
     flags_end = arguments.index("--") if "--" in arguments else len(arguments)
     # argparse would read -hidden as -h idden; with three hyphens it does not know it
     typed = [re.sub(r"^-(?=[A-Za-z][A-Za-z_-]+(=|$))", "---", argument) for argument in arguments[:flags_end]]

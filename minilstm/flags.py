@@ -83,8 +83,6 @@ def explain_unknown(unknown: Sequence[str], known: Collection[str], takes_run: b
 
 def find_flag(name: str, value: str, known: Collection[str], takes_run: bool) -> tuple[str, str]:
     """The flag that is meant by an unknown one with its value, or a note; both may be empty."""
-    if name in known:
-        return "", f"write {name} after the command"
     word = plain_name(name)
     ours = {plain_name(flag): flag for flag in known if flag.startswith("--")}
     if word in ours:

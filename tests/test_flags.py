@@ -165,10 +165,13 @@ def test_control_characters_of_unknown_flags_are_escaped(capsys):
     assert complaint(capsys, "train", "--\x1b[2J") == r"--\x1b[2J"
 
 
-def test_a_flag_before_its_command_is_told_to_come_after_it(capsys):
-    with pytest.raises(SystemExit):
-        parse(["--seed=3", "train"])
-    assert "unknown: --seed=3; write --seed after the command (see" in capsys.readouterr().err
+@pytest.mark.parametrize("arguments", [["--seed=3", "train"], ["--lr", "3", "train"], ["-lr", "3"], ["--epochs"]])
+def test_a_flag_before_its_command_is_told_to_come_after_it(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        parse(arguments)
+    assert stop.value.code == 2
+    flag = arguments[0]
+    assert capsys.readouterr().err == f"minilstm: error: write the command before {flag} (see minilstm --help)\n"
 
 
 def test_what_follows_two_hyphens_and_values_are_left_alone():
