@@ -74,6 +74,15 @@ def add_data_flag(parser: Parser, default: str) -> None:
     )
 
 
+def add_which_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--which",
+        choices=("last", "best"),
+        default="last",
+        help="the model at the last save, or that of the epoch with the best validation perplexity (last)",
+    )
+
+
 def add_device_flags(parser: Parser) -> None:
     """Add --device, --threads and --kernels: where the arrays live, and what computes on them."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")

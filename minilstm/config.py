@@ -51,6 +51,12 @@ class Config:
     max_max_epoch: int = hyperparameter(8, "total number of epochs", minimum=1)
     keep_prob: float = hyperparameter(0.9, "probability of keeping a unit in dropout", above=0, maximum=1)
     lr_decay: float = hyperparameter(0.5, "learning rate factor per epoch after max_epoch", above=0, maximum=1)
+    lr_on_plateau: bool = hyperparameter(
+        False, "apply lr_decay after each epoch whose validation perplexity is not the best so far, not after max_epoch"
+    )
+    patience: int = hyperparameter(
+        0, "stop when the validation perplexity has not improved for this number of epochs; 0 is never", minimum=0
+    )
     batch_size: int = hyperparameter(20, "streams of text read in parallel", minimum=1)
     forget_bias: float = hyperparameter(0.0, "added to the forget gate's pre-activation")
     optimizer: str = hyperparameter("sgd", "update rule", choices=("sgd", "adam"))
@@ -67,12 +73,14 @@ class Config:
     def __post_init__(self) -> None:
         for f in fields(self):
             value, limits = getattr(self, f.name), f.metadata
-            if isinstance(value, np.integer | np.floating | np.str_):  # from a sweep over an array: a plain number
+            if isinstance(value, np.generic):  # from a sweep over an array: a plain number
                 object.__setattr__(self, f.name, value := value.item())
             if f.type is int and (type(value) is not int or value > 2**53):
                 raise UserError(f"{f.name} must be a whole number, not {value!r}")
             if f.type is float and (type(value) not in (int, float) or not abs(value) <= MAX_FLOAT):
                 raise UserError(f"{f.name} must be a finite number of magnitude up to {MAX_FLOAT:g}, not {value!r}")
+            if f.type is bool and type(value) is not bool:
+                raise UserError(f"{f.name} must be true or false, not {value!r}")
             if f.type is str and type(value) is not str:
                 raise UserError(f"{f.name} must be text, not {value!r}")
             if "choices" in limits and value not in limits["choices"]:

@@ -16,9 +16,10 @@ from minilstm import plain
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
+from minilstm.events import Report
 from minilstm.model import loss_forward, zero_state
 from minilstm.text.batches import eval_batches, get_batch
-from minilstm.text.corpus import SPLITS
+from minilstm.text.corpus import SPLITS, Corpus
 from minilstm.types import Array, Kernels, Params
 
 
@@ -113,6 +114,22 @@ def evaluate(
             "or init_scale"
         )
     return result
+
+
+def evaluate_split(
+    at: tuple[int, int],
+    params: Params,
+    config: Config,
+    corpus: Corpus,
+    split: str,
+    kernels: Kernels,
+    stop_requested: Sequence[object],
+    show_progress: bool,
+) -> Report:
+    """Perplexity of a whole split with the parameters at (epoch, step), as a report."""
+    ids = corpus.splits[split]
+    result = evaluate(params, config, split, ids, kernels, stop_requested, show_progress)
+    return Report(*at, split, result, count_predictions(config, split, ids))
 
 
 def count_predictions(config: Config, split: str, ids: Array) -> int:

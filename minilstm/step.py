@@ -5,7 +5,6 @@ window boundary (truncated backpropagation through time).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,36 +14,9 @@ from minilstm.config import Config
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale, take_or_skip
 from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
 from minilstm.optim import zero_moments
+from minilstm.progress import Progress
 from minilstm.text.corpus import fingerprint
 from minilstm.types import Array, ArrayModule, Kernels, Params, State
-
-MAX_NORMS = 200_000  # 5 MB of a checkpoint; only with windows of one word are reports that far apart
-
-
-@dataclass
-class Progress:
-    """The counters of a run.
-
-    Attributes
-    ----------
-    epoch, window : int
-        The next window to train on, counted from 0. `window` may be one past the last: the epoch's evaluation is due.
-    step : int
-        Number of windows trained on, over all epochs.
-    loss : float
-        Sum of the losses of this epoch's windows.
-    norms : list of float
-        Gradient norms since the last report: the last MAX_NORMS of them.
-    metric_rows : int
-        Number of rows written to metrics.csv.
-    """
-
-    epoch: int
-    window: int
-    step: int
-    loss: float
-    norms: list[float]
-    metric_rows: int
 
 
 class TrainState(NamedTuple):
@@ -92,7 +64,7 @@ def init_train_state(config: Config, vocabulary: Sequence[str], xp: ArrayModule 
         zero_moments(params) if config.optimizer == "adam" else {},
         zero_state(config, config.batch_size, like),
         init_loss_scale(like) if config.dtype == "float16" else None,
-        Progress(epoch=0, window=0, step=0, loss=0.0, norms=[], metric_rows=0),
+        Progress(),
     )
 
 

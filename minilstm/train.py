@@ -17,13 +17,13 @@ from tqdm import tqdm
 from minilstm import plain
 from minilstm.device import to_host
 from minilstm.errors import UserError
-from minilstm.evaluate import count_predictions, evaluate, format_perplexity, perplexity
+from minilstm.evaluate import evaluate_split, format_perplexity, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
-from minilstm.optim import learning_rate_at
-from minilstm.step import MAX_NORMS, TrainState, apply_step, prepare_step, train_step
+from minilstm.progress import MAX_NORMS, end_epoch, is_done, learning_rate_of
+from minilstm.step import TrainState, apply_step, prepare_step, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm.text.corpus import Corpus, fingerprint
-from minilstm.types import Array, Kernels
+from minilstm.types import Array, Kernels, Params
 
 Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
@@ -58,8 +58,9 @@ def train(
     checkpoint_every: int | None = None,
     stop_requested: Sequence[object] = (),
     show_progress: bool = False,
+    load_best: Callable[[], Params | None] | None = None,
 ) -> Iterator[Event]:
-    """Train until all epochs are done, `max_steps` is reached, or a stop is requested.
+    """Train until all epochs are done, patience or `max_steps` is exhausted, or a stop is requested.
 
     Parameters
     ----------
@@ -76,12 +77,14 @@ def train(
         Training stops after the step in which this becomes non-empty.
     show_progress : bool
         Whether to show a progress bar on standard error.
+    load_best : function, optional
+        Returns the parameters at the end of ``state.progress.best_epoch``, if they were kept. They are tested too
+        unless this is the last epoch.
 
     Yields
     ------
     Event
-        After the last event, ``state.progress.epoch`` shows whether all epochs are done; the last `Report` of a
-        complete run has the split "test".
+        The last `Report` of a complete run has the split "test".
 
     Raises
     ------
@@ -108,17 +111,18 @@ def train(
     if windows < 1:
         raise UserError(f"the training text is too short for one window of {config.num_steps} steps; lower num_steps")
     step = compile_step(state, kernels)
-    while progress.epoch < config.max_max_epoch:
+    while not is_done(config, progress):
         if stop_requested or (reached(state, max_steps) and progress.window < windows):
             yield SaveDue()
             return
-        yield EpochStarted(progress.epoch + 1, learning_rate_at(config, progress.epoch))
+        yield EpochStarted(progress.epoch + 1, learning_rate_of(config, progress))
         final = yield from train_epoch(state, ids, step, max_steps, checkpoint_every, stop_requested, show_progress)
         if progress.window < windows:
             yield SaveDue()
             return
         yield EpochTrained(progress.epoch + 1, final.perplexity)
-        valid = evaluate_split(state, corpus, "valid", kernels, stop_requested, show_progress)
+        at = progress.epoch + 1, progress.step
+        valid = evaluate_split(at, state.params, config, corpus, "valid", kernels, stop_requested, show_progress)
         if stop_requested:
             yield SaveDue()
             return
@@ -130,13 +134,18 @@ def train(
                 f"{format_perplexity(final.perplexity)}, far above {len(like)}, that of random guessing; "
                 "lower learning_rate, max_grad_norm or init_scale (the last checkpoint is kept)"
             )
-        progress.epoch, progress.window, progress.loss, progress.norms[:] = progress.epoch + 1, 0, 0.0, []
+        end_epoch(progress, valid.perplexity)
         for h, c in state.carried:
             h[...], c[...] = 0, 0
         yield SaveDue(epoch_ended=True)
-    test = evaluate_split(state, corpus, "test", kernels, stop_requested, show_progress)
-    if not stop_requested:
-        yield test
+    best = load_best() if load_best and 0 < progress.best_epoch < progress.epoch else None
+    for params, epoch in ((best, progress.best_epoch), (state.params, progress.epoch)):
+        if params is not None:
+            at = epoch, epoch * windows
+            test = evaluate_split(at, params, config, corpus, "test", kernels, stop_requested, show_progress)
+            if stop_requested:
+                return
+            yield test
 
 
 def train_epoch(
@@ -151,7 +160,7 @@ def train_epoch(
     """Train on the remaining windows of the epoch, with ten reports per epoch; returns the last report."""
     config, progress = state.config, state.progress
     windows = num_windows(len(ids), config.num_steps)
-    learning_rate = learning_rate_at(config, progress.epoch)
+    learning_rate = learning_rate_of(config, progress)
     report_every = max(windows // 10, 1)  # after 11 windows, then after each further tenth
     first, start = progress.window, time.perf_counter()
     pending: list[tuple[Array, Array]] = []  # losses and norms still on the device
@@ -196,21 +205,6 @@ def train_epoch(
         if bar:
             bar.close()
     return report()
-
-
-def evaluate_split(
-    state: TrainState,
-    corpus: Corpus,
-    split: str,
-    kernels: Kernels,
-    stop_requested: Sequence[object],
-    show_progress: bool,
-) -> Report:
-    """Perplexity of a whole split, as a report."""
-    config, progress, ids = state.config, state.progress, corpus.splits[split]
-    result = evaluate(state.params, config, split, ids, kernels, stop_requested, show_progress)
-    epoch = min(progress.epoch + 1, config.max_max_epoch)  # the epochs are done when the test is due
-    return Report(epoch, progress.step, split, result, count_predictions(config, split, ids))
 
 
 def reached(state: TrainState, max_steps: int | None) -> bool:

@@ -23,6 +23,7 @@ WRITERS = {
         "runs/create.py",
         "runs/directory.py",
         "runs/checkpoint.py",
+        "runs/best.py",
         "runs/moments.py",
         "runs/tensors.py",
         "runs/session.py",

@@ -27,7 +27,7 @@ FLOORS = (
     ("model",),
     ("gradcheck", "gradcheck_function", "gradcheck_cases", "mixed_precision"),
     ("text",),
-    ("step",),
+    ("progress", "step"),
     ("train", "evaluate", "generate", "score"),
     ("runs",),
     ("minilstm",),

@@ -242,7 +242,7 @@ def test_numbers_of_numpy_are_hyperparameters_and_others_are_not():
         hidden_size=np.int64(8), learning_rate=np.float32(0.5), keep_prob=np.float64(0.25), seed=np.uint8(3)
     )
     assert config == Config(hidden_size=8, learning_rate=0.5, keep_prob=0.25, seed=3)
-    assert {type(value) for value in asdict(config).values()} == {int, float, str}
+    assert {type(value) for value in asdict(config).values()} == {int, float, str, bool}
     for wrong in (np.float64(8), np.array([8]), np.bool_(True), True, 8.0, "8"):
         with pytest.raises(UserError, match="hidden_size must be a whole number"):
             Config(hidden_size=wrong)

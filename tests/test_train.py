@@ -50,6 +50,7 @@ def test_a_run_writes_its_files_and_the_lines_ptb_people_know(tiny, tmp_path, ca
         "metrics.csv",
         "curve.png",
         "checkpoint.safetensors",
+        "checkpoint-best.safetensors",
         "lock",
     }
     out = capsys.readouterr().out

@@ -4,7 +4,7 @@ import os
 import sys
 from argparse import Namespace
 
-from minilstm.arguments import Parser, add_device_flags, path, print_error
+from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
 from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
@@ -26,6 +26,7 @@ def add_flags(parser: Parser) -> None:
         choices=("train", "valid", "test"),
         help="split of the corpus (test); a text file given as --data is one whole text without it",
     )
+    add_which_flag(parser)
     add_device_flags(parser)
 
 
@@ -34,7 +35,7 @@ def run(args: Namespace) -> None:
     from minilstm.runs.session import changed_splits, open_run, own_text
 
     xp, kernels, note = select_backend(args)
-    state, vocabulary, description = open_run(args.run, xp)
+    state, vocabulary, description = open_run(args.run, xp, args.which)
     config, split, name = state.config, args.split or "test", args.split or "test"
     if args.data and not args.split and not os.path.isdir(args.data):
         name, ids, changed = "text", load_text(args.data, vocabulary, config.unit), False

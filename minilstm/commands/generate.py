@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable
 from itertools import chain
 
-from minilstm.arguments import Parser, add_device_flags, non_negative, path, positive, print_error
+from minilstm.arguments import Parser, add_device_flags, add_which_flag, non_negative, path, positive, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.errors import escape_control_chars
 from minilstm.text.corpus import EOS, UNK
@@ -35,6 +35,7 @@ def add_flags(parser: Parser) -> None:
         "--samples", type=positive, default=1, metavar="N", help="number of texts, of seeds SEED, SEED + 1, ... (1)"
     )
     parser.add_argument("--seed", type=non_negative, default=0, help="the same seed gives the same text (0)")
+    add_which_flag(parser)
     add_device_flags(parser)
 
 
@@ -54,7 +55,7 @@ def run(args: Namespace) -> None:
     from minilstm.runs.session import open_run
 
     xp, kernels, _ = select_backend(args)
-    state, vocabulary, _ = open_run(args.run, xp)
+    state, vocabulary, _ = open_run(args.run, xp, args.which)
     unit = state.config.unit
     prompt, unknown = encode_prompt(args.prompt, vocabulary, unit)
     for seed in range(args.seed, args.seed + args.samples):

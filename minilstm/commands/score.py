@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minilstm.arguments import Parser, add_device_flags, path, print_error
+from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.errors import UserError, escape_control_chars
 from minilstm.evaluate import format_perplexity
@@ -26,6 +26,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--plot", type=path, metavar="FILE", help="also draw the words, coloured by surprise: PNG, SVG or PDF"
     )
+    add_which_flag(parser)
     add_device_flags(parser)
 
 
@@ -38,7 +39,7 @@ def run(args: Namespace) -> None:
     if args.sentences and args.file:
         raise UserError("give sentences or --file, not both")
     xp, kernels, _ = select_backend(args)
-    state, vocabulary, _ = open_run(args.run, xp)
+    state, vocabulary, _ = open_run(args.run, xp, args.which)
     unit, end = state.config.unit, [vocabulary.index(EOS)] if EOS in vocabulary else []
     encoded = [encode_prompt(sentence, vocabulary, unit) for sentence in read_sentences(args)]
     if not encoded:

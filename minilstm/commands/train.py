@@ -24,6 +24,7 @@ from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
 from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError, escape_control_chars
+from minilstm.progress import is_done, out_of_patience
 from minilstm.step import TrainState
 from minilstm.text.corpus import UNK, Corpus, unknown_share
 from minilstm.types import Kernels
@@ -58,6 +59,10 @@ def add_config_flags(parser: Parser) -> None:
         if f.name == "model":
             continue
         value_type: Any = f.type
+        if f.type is bool:
+            action, default = argparse.BooleanOptionalAction, argparse.SUPPRESS
+            group.add_argument(to_flag(f.name), action=action, default=default, help=f.metadata["help"])
+            continue
         limits: dict[str, Any] = (
             {"choices": f.metadata["choices"]} if "choices" in f.metadata else {"metavar": value_type.__name__.upper()}
         )
@@ -102,6 +107,7 @@ def config_overrides(args: Namespace) -> dict[str, Any]:
 def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
     """Print the device, the corpus, the model and the run's directory before training."""
     from minilstm.evaluate import format_perplexity
+    from minilstm.runs.recorder import describe_patience
     from minilstm.train import reached
 
     config, progress = state.config, state.progress
@@ -118,7 +124,9 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
         print("minilstm: --precision tf32 needs a GPU; matrix products use full precision", file=sys.stderr)
     if floor:
         print(f"Floor: {format_perplexity(floor)}, the test perplexity of the grammar that generated the text")
-    if progress.epoch == config.max_max_epoch:
+    if out_of_patience(config, progress):
+        print(f"{describe_patience(state)}; to continue, raise --patience")
+    elif progress.epoch == config.max_max_epoch:
         print(f"All {progress.epoch} epochs are done; to continue, raise --max-max-epoch")
     elif args.resume:
         print(f"Resuming in epoch {progress.epoch + 1} after {progress.step} steps")
@@ -130,6 +138,7 @@ def train_and_print(
     args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None, kernels: Kernels
 ) -> int:
     """Train; print the result, its location and possible next commands."""
+    from minilstm.runs.directory import BEST, CHECKPOINT
     from minilstm.runs.recorder import train_and_record
     from minilstm.train import reached
 
@@ -143,17 +152,23 @@ def train_and_print(
         print_error(f"output closed or full: stopped after {progress.step} steps; saved. To continue: {resume}")
         raise
     if test_perplexity is None:
-        epoch = min(progress.epoch + 1, config.max_max_epoch)  # possibly only the test was left
+        epoch = progress.epoch + (not is_done(config, progress))  # possibly only the test was left
         line = f"Stopped in epoch {epoch} after {progress.step} steps; saved. To continue: {resume}"
         print(escape_control_chars(line))
         return 0 if reached(state, args.max_steps) else 130
     if floor:
         excess = 100 * (test_perplexity / floor - 1)
         print(f"That is {excess:.1f}% above the floor." if excess < 1e6 else f"That is {excess:.4g}% above the floor.")
-    lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / 'checkpoint.safetensors'}", "Next:"]
+    lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / CHECKPOINT}"]
+    if 0 < progress.best_epoch < progress.epoch and (run / BEST).exists():
+        lines += [f"Best checkpoint, of epoch {progress.best_epoch}: {run / BEST}"]
+    lines += ["Next:"]
     lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
     lines += [f"  tensorboard --logdir {quote(str(run))}"] * args.tensorboard
-    lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]
+    if out_of_patience(config, progress):
+        lines += [f"  {resume} --patience {progress.epoch - progress.best_epoch + 2}"]
+    else:
+        lines += [f"  {resume} --max-max-epoch {config.max_max_epoch + 2}"]
     print(*map(escape_control_chars, lines), sep="\n")
     return 0
 

@@ -1,10 +1,11 @@
 """A run's directory: config.json, machine.json, vocab.txt, metrics.csv, curve.png and checkpoint.safetensors.
 
-Adam's moments are in checkpoint-moments-<step>.safetensors: see moments.py.
+checkpoint-best.safetensors is the model of the best epoch, a second file of the model's size: see best.py. Adam's
+moments, twice the model's size, are in checkpoint-moments-<step>.safetensors: see moments.py.
 
 metrics.csv has one row per report: train, ten times per epoch and at its end; valid, after each epoch; test, at the
-end. A train row has the perplexity of the epoch so far, and the median gradient norm, before clipping, since the
-previous row. `tokens` is the number of predicted words behind the perplexity.
+end, of the best epoch and of the last. A train row has the perplexity of the epoch so far and the median gradient norm,
+before clipping, since the previous row. `tokens` is the number of predicted words behind the perplexity.
 
 machine.json describes the machine that started or last resumed the run; the next resume compares it. The file `lock`
 marks the directory as that of a run: see lock.py.
@@ -27,9 +28,9 @@ COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_se
 LATER_COLUMNS = ("tokens",)  # older files lack them
 MAX_METRICS_BYTES = 30_000_000  # of metrics.csv: that of some 50,000 epochs
 DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config; text: split -> its fingerprint
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, BEST = "checkpoint.safetensors", "checkpoint-best.safetensors"
 REMAINS = "metrics.csv", "curve.png", "vocab.txt", "machine.json"  # may be there without config.json, after a kill
-FILES = CHECKPOINT, "config.json", *REMAINS  # and Adam's moments
+FILES = CHECKPOINT, BEST, "config.json", *REMAINS  # and Adam's moments
 
 
 def is_run_file(name: str) -> bool:

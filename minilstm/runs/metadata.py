@@ -1,16 +1,17 @@
 """The metadata of a checkpoint: its formats, and the values that a run can have."""
 
 import math
+from dataclasses import fields
 from typing import Any
 
 from minilstm.config import Config
 from minilstm.evaluate import perplexity
 from minilstm.mixed_precision import INITIAL_LOSS_SCALE
+from minilstm.progress import MAX_NORMS, Progress
 from minilstm.runs.directory import possible
-from minilstm.step import MAX_NORMS, Progress
 
 FORMAT = "minilstm 4"
-EARLIER_FORMATS = "minilstm 3", "minilstm 2"  # with Adam's moments among the tensors
+EARLIER_FORMATS = "minilstm 3", "minilstm 2"  # with Adam's moments among the tensors, and without the best epoch
 
 
 def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any, str, str | None]:
@@ -46,6 +47,8 @@ def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any
         moments = metadata["moments"]
         if not (isinstance(moments, str) if config.optimizer == "adam" else moments is None):
             raise ValueError("its moments do not fit its optimizer")
+        if set(counts) != {f.name for f in fields(Progress)}:
+            raise ValueError("its progress does not have the counts of a run")
     progress = Progress(**counts)
     require_possible(progress, scale, config)
     return config, vocabulary, progress, scale, carried, moments
@@ -53,7 +56,8 @@ def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any
 
 def require_possible(progress: Progress, scale: object, config: Config) -> None:
     """Raise a ValueError unless a run can have these counts, loss, norms and loss scale."""
-    counts = progress.epoch, progress.window, progress.step, progress.metric_rows
+    counts = [progress.epoch, progress.window, progress.step, progress.metric_rows]
+    counts += [progress.best_epoch, progress.plateaus]
     if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
         raise ValueError("its progress has a count that is not a whole number of at least 0")
     loss, norms, steps = progress.loss, progress.norms, progress.window * config.num_steps
@@ -61,6 +65,11 @@ def require_possible(progress: Progress, scale: object, config: Config) -> None:
         raise ValueError("its loss is not possible after so many steps")
     if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and possible(x) for x in norms):
         raise ValueError(f"its norms are not a list of up to {MAX_NORMS:,} finite numbers of at least 0")
+    best = progress.best_perplexity
+    if max(progress.best_epoch, progress.plateaus) > progress.epoch or (best is None) != (progress.best_epoch == 0):
+        raise ValueError("its best epoch is not one of its epochs")
+    if best is not None and not (type(best) is float and possible(best)):
+        raise ValueError("its best perplexity is not a finite number of at least 0")
     if config.dtype != "float16" and scale is None:
         return
     numbers = scale if isinstance(scale, list) and config.dtype == "float16" else []

@@ -1,6 +1,7 @@
 """Training with a record: prints, saves and plots the events of `train`."""
 
 import json
+import os
 import platform
 import sys
 from contextlib import nullcontext, suppress
@@ -16,8 +17,10 @@ from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
-from minilstm.runs.checkpoint import save_checkpoint
-from minilstm.runs.directory import CHECKPOINT, append_metrics
+from minilstm.progress import at_best, out_of_patience
+from minilstm.runs.best import load_best
+from minilstm.runs.checkpoint import on_device, pack_checkpoint, write_checkpoint
+from minilstm.runs.directory import BEST, CHECKPOINT, append_metrics
 from minilstm.runs.lock import require_lock
 from minilstm.runs.picture import PictureError
 from minilstm.runs.plot import plot_runs
@@ -26,7 +29,7 @@ from minilstm.runs.tensorboard import tensorboard_log
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
 from minilstm.train import has_diverged, train
-from minilstm.types import Kernels
+from minilstm.types import Kernels, Params
 
 
 def train_and_record(
@@ -73,8 +76,16 @@ def train_and_record(
             print_or_stop(
                 "The BLAS or the kind of processor has changed: results may differ by rounding", stop_requested
             )
+
+        def best_params() -> Params | None:
+            if not os.path.lexists(run / BEST):
+                print_or_stop(f"The model of epoch {state.progress.best_epoch}, the best, was not kept", stop_requested)
+                return None
+            return on_device(load_best(run, state), array_module(state.params["decoder.bias"])).params
+
+        show_progress = sys.stderr.isatty()
         for event in train(
-            state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress=sys.stderr.isatty()
+            state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress, best_params
         ):
             require_lock(run)
             match event:
@@ -90,16 +101,23 @@ def train_and_record(
                     state.progress.metric_rows += 1
                     if write_to_log:
                         write_to_log(event)
-                    if line := line_of(event, unit, on_terminal):
+                    of_best = event.split == "test" and event.epoch < state.progress.epoch
+                    if line := line_of(event, unit, on_terminal, of_best):
                         print_or_stop(line, stop_requested)
                     if event.split == "valid" and (line := divergence_line(trained, event, state)):
                         print_or_stop(line, stop_requested)
-                    if event.split == "test":
+                    if event.split == "test" and not of_best:
                         test_perplexity = event.perplexity
                         pictures_fail = not plot_curve(run, quiet=pictures_fail)
                 case SaveDue():
-                    save_checkpoint(run / CHECKPOINT, state)
+                    packed = pack_checkpoint(state)
+                    write_checkpoint(run / CHECKPOINT, packed)
+                    if event.epoch_ended and at_best(state.progress):
+                        atomic_write(run / BEST, packed.checkpoint)
+                    del packed
                     if event.epoch_ended:
+                        if out_of_patience(state.config, state.progress):
+                            print_or_stop(describe_patience(state), stop_requested)
                         pictures_fail = not plot_curve(run, quiet=pictures_fail)
     return test_perplexity
 
@@ -146,10 +164,19 @@ def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
     return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "blas"))
 
 
-def line_of(report: Report, unit: str, on_terminal: bool) -> str:
+def describe_patience(state: TrainState) -> str:
+    """The line printed for a run that stops early."""
+    progress, unit = state.progress, state.config.unit
+    assert progress.best_perplexity is not None
+    best = f"that of epoch {progress.best_epoch}, {format_perplexity(progress.best_perplexity, unit)}"
+    return f"Stopped after epoch {progress.epoch}: the valid perplexity has not improved on {best}"
+
+
+def line_of(report: Report, unit: str, on_terminal: bool, of_best: bool) -> str:
     """The line printed for a report, as in the reference script; on a terminal the progress bar replaces some."""
     if report.split == "test":
-        return f"Test Perplexity: {format_perplexity(report.perplexity, unit)}"
+        name = f"Test Perplexity of the best epoch ({report.epoch})" if of_best else "Test Perplexity"
+        return f"{name}: {format_perplexity(report.perplexity, unit)}"
     if report.split == "valid":
         return f"Epoch: {report.epoch} Valid Perplexity: {format_perplexity(report.perplexity, unit)}"
     if report.done == 1 or on_terminal:

@@ -11,9 +11,11 @@ from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
 from minilstm.files import StrPath
+from minilstm.runs.best import mend_best, recall_best
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint, write_checkpoint
 from minilstm.runs.create import create_run, remove_unfinished
 from minilstm.runs.directory import (
+    BEST,
     CHECKPOINT,
     DESCRIPTION,
     describe_run,
@@ -33,6 +35,8 @@ from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule
 
 ADAM_LEARNING_RATE = 0.001  # those of the presets are for SGD
+CHANGED = "max_max_epoch", "patience"  # fields of Config that another value continues as if it had been there before
+WHICH = {"last": CHECKPOINT, "best": BEST}
 
 
 @contextmanager
@@ -60,17 +64,16 @@ def new_run(
     floor : float or None
     """
     preset = PRESETS[overrides.get("model", "toy")]
-    if overrides.get("optimizer") == "adam":
+    if overrides.get("optimizer", preset.optimizer) != preset.optimizer == "sgd":
         preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
     config = replace(preset, **overrides)
-    data = data and absolute(data)
     corpus = load_checked_corpus(data, config)
     floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # <unk> changes the language
     use_precision(xp, config.precision)
     state = init_train_state(config, corpus.vocabulary, xp)
     packed = pack_checkpoint(state)  # reports bad weights before anything is written
     with create_run(out, config.model, overwrite) as run:
-        describe_run(run, config, data, corpus, floor)
+        describe_run(run, config, data and absolute(data), corpus, floor)
         write_checkpoint(run / CHECKPOINT, packed)
         del packed
         yield run, state, corpus, floor
@@ -82,7 +85,7 @@ def resume_run(
 ) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
     """Continue a run exactly from its checkpoint; parameters and yields as for `new_run`.
 
-    Only ``max_max_epoch`` may differ from its initial value, to train for longer.
+    Only ``max_max_epoch`` and ``patience`` may differ from their initial values, to train for longer.
     """
     run = Path(out)
     read_description(run)  # no lock file in a directory without a run
@@ -97,9 +100,8 @@ def continue_run(
 ) -> tuple[TrainState, Corpus, float | None]:
     """Check that a run can be continued with these overrides, and rewind its metrics to its checkpoint."""
     description = read_description(run)
-    given, data = data is not None, absolute(data) if data else description["data"]
-    if data == "-" and not given:
-        raise UserError(f"{run} was trained on standard input; give the text again, with --data -")
+    text = data or own_text(run, description)
+    data = absolute(data) if data else description["data"]
     started = os.path.lexists(run / CHECKPOINT)
     if started:
         state = load_own_checkpoint(run, description)
@@ -109,11 +111,12 @@ def continue_run(
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
     for name, value in overrides.items():
-        if value != getattr(saved, name) and name != "max_max_epoch":
+        if value != getattr(saved, name) and name not in CHANGED:
             flag = "--" + name.replace("_", "-")
-            raise UserError(f"{run} was started with {flag} {getattr(saved, name)}; omit {flag}, or start another run")
-    config = replace(saved, max_max_epoch=overrides.get("max_max_epoch", saved.max_max_epoch))
-    corpus = load_checked_corpus(data, config)
+            given = f"with {flag} {getattr(saved, name)}" if type(value) is not bool else f"with{'out' * value} {flag}"
+            raise UserError(f"{run} was started {given}; omit {flag}, or start another run")
+    config = replace(saved, **{name: overrides.get(name, getattr(saved, name)) for name in CHANGED})
+    corpus = load_checked_corpus(text, config)
     if not started:
         state = init_train_state(config, corpus.vocabulary, xp)
     require_vocabulary(state, corpus.vocabulary, run, data)
@@ -122,10 +125,14 @@ def continue_run(
     if changed := changed_splits(description, corpus):
         what = f"{' and '.join(changed)} text of {data or 'the toy corpus'}"
         raise UserError(f"the {what} is not that of {run}; restore it, or start another run")
-    if config.max_max_epoch < state.progress.epoch:
-        raise UserError(f"{run} already has {state.progress.epoch} epochs; raise --max-max-epoch or omit it")
+    begun = state.progress.window > 0
+    if config.max_max_epoch < (epochs := state.progress.epoch + begun):
+        what = f"{epochs} epochs{', the last not complete' * begun}"
+        raise UserError(f"{run} already has {what}; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
     remove_other_moments(run / CHECKPOINT, state.progress.step)
+    recall_best(run, state.progress)
+    mend_best(run, state)
     rewind_metrics(run, state.progress.metric_rows)
     if data != description["data"]:
         write_description(run, description | {"data": data})
@@ -137,6 +144,13 @@ def changed_splits(description: dict[str, Any], corpus: Corpus) -> list[str]:
     """The splits of a corpus whose text is not that of the run."""
     texts = fingerprints_of_text(corpus.splits)
     return [split for split, text in description["text"].items() if text != texts.get(split)]
+
+
+def own_text(run: StrPath, description: dict[str, Any]) -> str | None:
+    """Path of the corpus that a run was trained on; None is the embedded toy corpus."""
+    if description["data"] == "-":
+        raise UserError(f"{run} was trained on standard input; give the text again, with --data -")
+    return description["data"]
 
 
 def absolute(data: StrPath) -> str:
@@ -152,12 +166,14 @@ def require_progress(run: Path, state: TrainState, tokens: int) -> None:
         raise UserError(f"{run / CHECKPOINT} is damaged (its step does not match its epoch); use another copy")
 
 
-def load_own_checkpoint(run: Path, description: dict[str, Any], with_moments: bool = True) -> TrainState:
-    """The train state of a run, if its checkpoint matches its config.json; max_max_epoch may have been raised."""
-    state = load_checkpoint(run / CHECKPOINT, with_moments)
-    config = replace(read_config(description, run), max_max_epoch=state.config.max_max_epoch)
-    if config != state.config:
-        raise UserError(f"{run}: config.json and {CHECKPOINT} are from different runs; restore the original files")
+def load_own_checkpoint(
+    run: Path, description: dict[str, Any], name: str = CHECKPOINT, with_moments: bool = True
+) -> TrainState:
+    """The train state in a checkpoint of a run, if it matches config.json except for what may be CHANGED."""
+    state = load_checkpoint(run / name, with_moments)
+    changed = {field: getattr(state.config, field) for field in CHANGED}
+    if replace(read_config(description, run), **changed) != state.config:
+        raise UserError(f"{run}: config.json and {name} are from different runs; restore the original files")
     return state
 
 
@@ -191,19 +207,20 @@ def require_vocabulary(state: TrainState, vocabulary: Sequence[str], run: StrPat
         )
 
 
-def open_run(run: StrPath, xp: ArrayModule) -> tuple[TrainState, list[str], dict[str, Any]]:
-    """A trained model: its train state on the device, its vocabulary and its description."""
+def open_run(run: StrPath, xp: ArrayModule, which: str = "last") -> tuple[TrainState, list[str], dict[str, Any]]:
+    """A trained model, that of the "last" epoch or the "best": its train state on the device, vocabulary, description.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged, or the run has no best model yet.
+    """
     run = Path(run)
     description = read_description(run)
-    state = load_own_checkpoint(run, description, with_moments=False)
+    if which == "best" and not os.path.lexists(run / BEST):
+        raise UserError(f"{run} has no {BEST}, which is written at the end of an epoch; use --which last")
+    state = load_own_checkpoint(run, description, WHICH[which], with_moments=False)
     vocabulary = read_vocabulary(run, len(state.params["decoder.bias"]))
     require_vocabulary(state, vocabulary, run, run / "vocab.txt")
     use_precision(xp, state.config.precision)
     return on_device(state, xp), vocabulary, description
-
-
-def open_corpus(state: TrainState, run: StrPath, data: str | None) -> Corpus:
-    """The corpus at `data`, if it has the vocabulary of the run."""
-    corpus = load_corpus(data, state.config.min_count, state.config.unit)
-    require_vocabulary(state, corpus.vocabulary, run, data)
-    return corpus

@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from minilstm.files import parse_json
-from minilstm.step import MAX_NORMS
+from minilstm.progress import MAX_NORMS
 from minilstm.types import Array
 
 Expected = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # name -> shape, dtype
