@@ -98,8 +98,8 @@ EXCEPTIONS = {
     "exits": lambda: odd(Exception, __str__=leave), "no class": lambda: odd(Exception, __class__=property(refuse)),
     "no name": lambda: nameless(Exception), "null": lambda: Exception("a\0b\nc"),
     "long": lambda: ValueError("x" * 10**6), "not to be printed": lambda: ValueError("\ud800 \x1b[31m"),
-    "group": lambda: ExceptionGroup("g", [ValueError(1)]), "exit": lambda: SystemExit(object()),
-    "base group": lambda: BaseExceptionGroup("g", [GeneratorExit()]),
+    "odd message": lambda: NameError(odd(__str__=refuse)), "group": lambda: ExceptionGroup("g", [ValueError(1)]),
+    "exit": lambda: SystemExit(object()), "base group": lambda: BaseExceptionGroup("g", [GeneratorExit()]),
     **{kind.__name__: kind for kind in (
         StopIteration, StopAsyncIteration, GeneratorExit, RecursionError, MemoryError, UserWarning, RuntimeWarning,
         BaseException, EOFError, BdbQuit, CancelledError, BufferError, ImportError, SyntaxError, SystemError,
@@ -120,8 +120,10 @@ def test_an_answer_that_raises_has_stopped_at_the_first_call_or_a_later_one(make
 
         return softmax
 
-    assert judged(raises_from(0, right)).status == "stopped"
-    assert judged(raises_from(2, right)).status == "stopped"
+    for call in (0, 2):
+        verdict = judged(raises_from(call, right))
+        assert verdict.status == "stopped"
+        assert verdict.text.startswith("softmax stopped with ")  # not the judge itself
     no_shape = raises_from(1, lambda logits: logits[1:])  # it is called again, to find the cause
     assert judged(no_shape).status == "wrong shape"
 
@@ -182,7 +184,9 @@ def test_functions_of_the_wrong_kind_are_told():
     assert judged(callable_named("softmax")).status == "right"
 
 
-@pytest.mark.parametrize("new", ["(((((", '"""', "x", "", "\0", "def softmax(logits):\n\treturn (\n"])
+@pytest.mark.parametrize(
+    "new", ["(((((", '"""', "x", "", "\0", "def softmax(logits):\n\treturn (\n", "\n" + "-" * 5000 + "1"]
+)
 def test_an_answer_whose_source_has_changed_or_cannot_be_found_is_judged(tmp_path, new):
     verdicts = []
     for returned in ("None", "1 / 0"):
@@ -356,10 +360,21 @@ def test_a_change_of_the_process_ends_with_the_answer(change):
         change()
         return 1 // 0
 
+    before = process()
     assert judged(changes_before(right)).status == "right"
     assert check(changes_before(wrong)) == check(wrong)
     assert judged(changes_before(lambda logits: logits[1:])).status == "wrong shape"
     assert judged(answer()(divide)).status == "stopped"
+    assert process() == before
+
+
+def test_a_warning_that_an_answer_made_an_error_is_none_to_the_judge():
+    @answer()
+    def softmax(logits):
+        warnings.simplefilter("error")
+        return [[np.ma.masked, *row[1:]] for row in right(logits)]  # NumPy warns when it converts the first to nan
+
+    assert "p: holds inf or nan" in judged(softmax).text
 
 
 @pytest.mark.parametrize("name", ["chdir", "modules", "random"])

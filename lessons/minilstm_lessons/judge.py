@@ -75,7 +75,7 @@ def judge_cases(function, exercise, cases):
             cause = diagnose_stop(exercise, cases[: len(given) + 1], given, error, line)
             del error  # its traceback refers to this frame: a circle, and all that the student's function held in it
             return Verdict("stopped", f"{exercise.name} stopped with {words}{shapes_of(case)}{cause}")
-        if value is None and not run(is_stub, function)[0]:
+        if value is None and not is_stub(function):
             return Verdict("stopped", f"{exercise.name} returned None: is its return missing?")
         verdict, results = read(value, exercise, case)
         if verdict and verdict.status == "wrong shape":
