@@ -66,7 +66,7 @@ def judge_by_name(function):
         kind = run(lambda: f"an object of type {type(function).__name__}")[0]
         return Verdict("stopped", f"check takes a function, as in check({first}), not {kind or 'such an object'}")
     if name not in EXERCISES:
-        near = get_close_matches(name[:MAX_CHARS], EXERCISES, n=1)
+        near = get_close_matches(name, EXERCISES, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(EXERCISES)}"
         return Verdict("stopped", f"no exercise is called {name}{hint}")
     return judge(function, EXERCISES[name])
