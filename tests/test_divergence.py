@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from kill import assert_same_run
 
 from minilstm import Config, UserError, init_train_state, load_corpus, train
 from minilstm.cli import main
@@ -44,7 +43,7 @@ def test_a_perplexity_has_three_decimals_up_to_a_million_and_four_digits_above(v
     assert format_perplexity(value) == text
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("config", [config for config in PRESETS.values() if config.optimizer == "sgd"])
 def test_the_learning_rates_of_the_presets_are_printed_as_the_reference_prints_them(config):
     for epoch in range(config.max_max_epoch):
         rate = learning_rate_at(config, epoch)
@@ -93,7 +92,8 @@ def test_a_run_whose_last_epoch_ends_far_above_guessing_fails_and_keeps_the_chec
     assert captured.err == capsys.readouterr().err
     assert main([*resume, *longer]) == 2  # the second epoch, no longer the last, is done again and saved
     assert main([*command, *WILD, *longer, "--out", str(tmp_path / "whole")]) == 2
-    assert_same_run(run, tmp_path / "whole")
+    one, other = (path / "checkpoint.safetensors" for path in (run, tmp_path / "whole"))
+    assert one.read_bytes() == other.read_bytes()
     assert load_checkpoint(run / "checkpoint.safetensors").progress.epoch == 2
 
 

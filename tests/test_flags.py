@@ -9,7 +9,7 @@ from minilstm.flags import DROPOUT, MISSING, OTHER_NAMES, RUN, explain_unknown, 
 
 REQUIRED = {"train": [], "gradcheck": [], "download": ["ptb"]}  # the other commands take a run
 NO_COUNTERPART = (
-    "log-interval eval-every momentum nesterov patience verbose warmup beta1 nonmono onnx-export nhead model-type "
+    "log-interval eval-every momentum nesterov verbose warmup beta1 nonmono onnx-export nhead model-type "
     "max-plateau test-every print-freq num-samples shuffle unk-token evaluate export"
 )
 ELSEWHERE = [*OTHER_NAMES.values(), *MISSING.values(), DROPOUT, RUN]
