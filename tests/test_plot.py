@@ -306,7 +306,7 @@ def test_more_than_a_dozen_runs_are_refused_in_one_line(finished_run, tmp_path, 
         (["a/small", "b/small"], ["a/small", "b/small"]),
         (["a/x/small", "b/x/small", "c"], ["a/x/small", "b/x/small", "c"]),
         (["small", "small/small"], None),
-        (["_a", "$x$", "{}", "%s"], ["_a", "$x$", "{}", "%s"]),
+        (["_a", "$x_{$ $", "{}", "%s"], ["_a", "$x_{$ $", "{}", "%s"]),
         (["名前", "名字", "\u200b", "a\u202eb"], ["\\u540d\\u524d", "\\u540d\\u5b57", "\\u200b", "a\\u202eb"]),
         (["W" * 200, "W" * 199 + "V", "é" * 100], ["W" * 200, "W" * 199 + "V", "é" * 100]),
         (["前" * 80 + "1", "前" * 80 + "2"], ["\\u524d" * 80 + "1", "\\u524d" * 80 + "2"]),
@@ -316,6 +316,7 @@ def test_more_than_a_dozen_runs_are_refused_in_one_line(finished_run, tmp_path, 
 def test_names_tell_runs_apart_and_fit(finished_run, tmp_path, names, labels):
     figure = figure_of(*runs_in(finished_run, tmp_path, names))
     assert_nothing_is_cut_or_covered(figure)
+    assert figure.get_figwidth() < 2 * WIDTH
     texts = list(legend_of(figure))
     assert len(texts) == len(names)
     if labels:

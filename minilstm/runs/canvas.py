@@ -49,8 +49,8 @@ def to_log_axis(axes: "Axes", low: float, high: float) -> None:
 
     share = math.exp(0.03 * (math.log(high) - math.log(low)))
     bottom, top = low * min(0.93, 1 / share) or low, min(high * max(1.07, share), MAX_FLOAT)
+    axes.set_ylim(bottom, top)  # first: the next line would compute limits, which may overflow
     axes.set_yscale("log")
-    axes.set_ylim(bottom, top)
     axes.yaxis.set_major_locator(FixedLocator(log_ticks(bottom, top)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(format_tick if 1e-4 <= bottom < top < 1e6 else format_power)

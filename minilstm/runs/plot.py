@@ -145,8 +145,9 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
         *(extent(run.curves[split]) for run in runs for split in ("valid", "test")),
         [run.floor for run in runs if run.floor is not None],
     ])  # fmt: skip
-    low = min(early.min(initial=math.inf), later.min())
-    to_log_axis(axes, low, max(later.max(), min(early.max(initial=low), CUT * low if len(runs) == 1 else low)))
+    low = float(min(early.min(initial=math.inf), later.min()))
+    cut = CUT * low if len(runs) == 1 else low
+    to_log_axis(axes, low, max(float(later.max()), min(float(early.max(initial=low)), cut)))
     axes.set_ylabel("perplexity (log scale)")
     return entries
 
