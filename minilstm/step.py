@@ -46,8 +46,10 @@ class TrainState(NamedTuple):
     progress: Progress
 
 
-def init_train_state(config: Config, vocabulary: Sequence[str], xp: ArrayModule = np) -> TrainState:
-    """The train state before the first step: initial weights, zero LSTM state.
+def init_train_state(
+    config: Config, vocabulary: Sequence[str], xp: ArrayModule = np, params: Params | None = None
+) -> TrainState:
+    """The train state before the first step: zero LSTM state, and initial weights unless parameters are given.
 
     Examples
     --------
@@ -55,7 +57,9 @@ def init_train_state(config: Config, vocabulary: Sequence[str], xp: ArrayModule 
     >>> state.params["encoder.weight"].shape
     (3, 8)
     """
-    params = init_params(config, len(vocabulary), xp)
+    if params is None:
+        params = init_params(config, len(vocabulary), xp)
+    params = {name: xp.asarray(param) for name, param in params.items()}
     like = params["decoder.bias"]
     return TrainState(
         config,

@@ -34,10 +34,17 @@ EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
 
 
 def add_flags(parser: Parser) -> None:
-    add_data_flag(parser, "the embedded toy corpus")
+    add_data_flag(parser, "the embedded toy corpus, or that of the run --init-from")
     add_device_flags(parser)
     parser.add_argument("--out", type=path, metavar="DIR", help="directory of the run (runs/<model>-<time>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
+    parser.add_argument(
+        "--init-from",
+        type=path,
+        metavar="RUN",
+        help="start from the weights, words and hyperparameters of a run, or of one of its checkpoints; or from the "
+        "weights in a safetensors file of PyTorch's word language model, with its words in vocab.txt beside it",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument(
         "--max-steps", type=non_negative, metavar="N", help="stop after N steps of the run; 0 saves the initial weights"
@@ -83,6 +90,7 @@ def add_config_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     from minilstm.runs.session import new_run, resume_run
+    from minilstm.runs.weights import open_source
 
     if args.resume and (args.out is None or args.overwrite):
         raise UserError("--resume needs --out DIR, the run to continue, and cannot be combined with --overwrite")
@@ -90,11 +98,16 @@ def run(args: Namespace) -> int:
         from minilstm.runs.tensorboard import require_tensorboard_x
 
         require_tensorboard_x()
+    if args.resume and args.init_from:
+        raise UserError("--resume continues with a run's own weights; omit --init-from")
     xp, kernels, note = select_backend(args)
     if args.resume:
         session = resume_run(config_overrides(args), args.data, args.out, xp)
     else:
-        session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp)
+        source = open_source(args.init_from) if args.init_from else None
+        note = "\n".join([note, *map(escape_control_chars, source.describe() if source else [])])
+        session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp, source)
+        del source
     with session as (run, state, corpus, floor):
         return train_and_print(args, note, run, state, corpus, floor, kernels)
 

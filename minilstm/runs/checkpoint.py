@@ -44,6 +44,7 @@ from minilstm.runs.tensors import (
 from minilstm.step import TrainState
 from minilstm.types import Array, ArrayModule
 
+UNREADABLE = "{} cannot be read ({}); it is damaged or not a checkpoint: use another copy"
 MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text
 
 
@@ -141,25 +142,37 @@ def load_checkpoint(path: StrPath, with_moments: bool = True) -> TrainState:
     path = Path(path)
     try:
         contents = read_bytes(path, MAX_FILE_BYTES)
-        tensors, metadata = parse_tensors(contents)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} the directory of a minilstm run?") from None
-    except (OSError, *DAMAGE) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); it is damaged or not a checkpoint: use another copy"
-        ) from None
-    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, *EARLIER_FORMATS):
-        raise UserError(f"{path} was not written by this version of minilstm; use that which wrote it, or train again")
-    try:
-        state, digest = unpack_checkpoint(contents, tensors, metadata)
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}); use another copy") from None
+    except OSError as error:
+        raise UserError(UNREADABLE.format(path, error)) from None
+    state, digest = parse_checkpoint(path, contents)
+    del contents  # the moments take twice as much
     if not with_moments or digest is None:
         return state if with_moments else state._replace(moments={})
-    del contents  # the moments take twice as much
     shapes = {name: param.shape for name, param in state.params.items()}
     dtype = np.dtype(weights_dtype(state.config))
     return state._replace(moments=load_moments(path, state.progress.step, digest, shapes, dtype))
+
+
+def parse_checkpoint(path: Path, contents: bytes) -> tuple[TrainState, str | None]:
+    """The train state in the contents of a checkpoint, and the sha256 of its moments if they are in another file.
+
+    Raises
+    ------
+    UserError
+        As for `load_checkpoint`.
+    """
+    try:
+        tensors, metadata = parse_tensors(contents)
+    except DAMAGE as error:
+        raise UserError(UNREADABLE.format(path, error)) from None
+    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, *EARLIER_FORMATS):
+        raise UserError(f"{path} was not written by this version of minilstm; use that which wrote it, or train again")
+    try:
+        return unpack_checkpoint(contents, tensors, metadata)
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}); use another copy") from None
 
 
 def unpack_checkpoint(

@@ -27,7 +27,8 @@ from minilstm.text.corpus import SPLITS, Corpus, fingerprints_of_text
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
 MAX_METRICS_BYTES = 30_000_000  # of metrics.csv: that of some 50,000 epochs
-DESCRIPTION = "data", "text", "floor"  # entries of config.json besides the Config; text: split -> its fingerprint
+# entries of config.json besides the Config; text: split -> its fingerprint; init_from: path and sha256, or None
+DESCRIPTION = "data", "text", "floor", "init_from"
 CHECKPOINT, BEST = "checkpoint.safetensors", "checkpoint-best.safetensors"
 REMAINS = "metrics.csv", "curve.png", "vocab.txt", "machine.json"  # may be there without config.json, after a kill
 FILES = CHECKPOINT, BEST, "config.json", *REMAINS  # and Adam's moments
@@ -39,7 +40,14 @@ def is_run_file(name: str) -> bool:
     return name in FILES or is_moments_file(name)
 
 
-def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, floor: float | None) -> None:
+def describe_run(
+    run: Path,
+    config: Config,
+    data: str | None,
+    corpus: Corpus,
+    floor: float | None,
+    init_from: dict[str, str] | None = None,
+) -> None:
     """Write config.json, vocab.txt and an empty metrics.csv.
 
     Parameters
@@ -51,9 +59,11 @@ def describe_run(run: Path, config: Config, data: str | None, corpus: Corpus, fl
     corpus : Corpus
     floor : float or None
         Perplexity of the true source on the test split, if the corpus has a grammar.
+    init_from : dict, optional
+        "path" and "sha256" of the file that the weights are from.
     """
     text = fingerprints_of_text(corpus.splits)
-    description = dict(zip(DESCRIPTION, (data, text, floor), strict=True)) | asdict(config)
+    description = dict(zip(DESCRIPTION, (data, text, floor, init_from), strict=True)) | asdict(config)
     atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
     atomic_write(run / "metrics.csv", ",".join(COLUMNS) + "\n")
     write_description(run, description)
@@ -75,17 +85,20 @@ def read_description(run: StrPath) -> dict[str, Any]:
     path = Path(run) / "config.json"
     try:
         description = parse_json(read_text(path))
-        if not isinstance(description, dict) or not set(DESCRIPTION) <= set(description):
+        if not isinstance(description, dict) or not set(DESCRIPTION) <= {*description, "init_from"}:
             raise ValueError("it lacks entries of a run's config.json")
         if isinstance(description["text"], str):  # of an older run
             description["text"] = {"train": description["text"]}
-        data, text, floor = (description[name] for name in DESCRIPTION)
+        source = description.setdefault("init_from", None)  # older runs lack it
+        data, text, floor = description["data"], description["text"], description["floor"]
         valid_text = isinstance(text, dict) and "train" in text
         if not (isinstance(data, str | None) and valid_text and (floor is None or possible(floor))):
             raise ValueError("its data, text or floor is not valid")
+        if source is not None and not (isinstance(source["path"], str) and isinstance(source["sha256"], str)):
+            raise ValueError("its init_from is not valid")
     except OSError as error:
         raise UserError(f"{run} is not the directory of a minilstm run: its config.json: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); restore the original") from None
     return description
 

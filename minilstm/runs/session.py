@@ -27,9 +27,10 @@ from minilstm.runs.directory import (
 )
 from minilstm.runs.lock import locked
 from minilstm.runs.moments import remove_other_moments
+from minilstm.runs.weights import Source, config_from, initial_params, reopen_source
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
-from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus
+from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus, unknown_share
 from minilstm.text.grammar import oracle_perplexity
 from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule
@@ -41,20 +42,27 @@ WHICH = {"last": CHECKPOINT, "best": BEST}
 
 @contextmanager
 def new_run(
-    overrides: dict[str, Any], data: str | None, out: str | None, overwrite: bool, xp: ArrayModule
+    overrides: dict[str, Any],
+    data: str | None,
+    out: str | None,
+    overwrite: bool,
+    xp: ArrayModule,
+    source: Source | None = None,
 ) -> Iterator[tuple[Path, TrainState, Corpus, float | None]]:
     """Start a run, which is locked inside the context.
 
     Parameters
     ----------
     overrides : dict
-        The hyperparameters that differ from the preset's; "model" picks the preset.
+        The hyperparameters that differ from the preset's, or from the source's; "model" picks the preset.
     data : str or None
-        Path of the corpus; None is the embedded toy corpus.
+        Path of the corpus; None is that of the source if it is a run, or the embedded toy corpus.
     out : str or None
         Directory of the run; None is a new one.
     overwrite : bool
     xp : module
+    source : Source, optional
+        The weights to start from, in place of random ones.
 
     Yields
     ------
@@ -63,17 +71,24 @@ def new_run(
     corpus : Corpus
     floor : float or None
     """
-    preset = PRESETS[overrides.get("model", "toy")]
+    preset = PRESETS[overrides.get("model", "toy")] if source is None else config_from(source, overrides)
     if overrides.get("optimizer", preset.optimizer) != preset.optimizer == "sgd":
         preset = replace(preset, learning_rate=ADAM_LEARNING_RATE)
     config = replace(preset, **overrides)
-    corpus = load_checked_corpus(data, config)
-    floor = oracle_perplexity(corpus) if config.min_count == 1 else None  # <unk> changes the language
+    if data is None and source and source.of_run and (source.path.parent / "config.json").exists():
+        data = own_text(source.path.parent, read_description(source.path.parent))
+    corpus = load_checked_corpus(data, config, source and source.words)
+    unknown = source and unknown_share(corpus.splits["test"], corpus.vocabulary)
+    floor = None if config.min_count > 1 or unknown else oracle_perplexity(corpus)  # <unk> changes the language
     use_precision(xp, config.precision)
-    state = init_train_state(config, corpus.vocabulary, xp)
+    params = source and initial_params(source, config, corpus)
+    state, init_from = init_train_state(config, corpus.vocabulary, xp, params), source and source.identity()
     packed = pack_checkpoint(state)  # reports bad weights before anything is written
+    if source and out and os.path.realpath(out) == os.path.realpath(source.path.parent):
+        raise UserError(f"{out} contains the weights to start from; choose another directory")
+    del source, params  # a copy of the model, if it was converted
     with create_run(out, config.model, overwrite) as run:
-        describe_run(run, config, data and absolute(data), corpus, floor)
+        describe_run(run, config, data and absolute(data), corpus, floor, init_from)
         write_checkpoint(run / CHECKPOINT, packed)
         del packed
         yield run, state, corpus, floor
@@ -102,7 +117,7 @@ def continue_run(
     description = read_description(run)
     text = data or own_text(run, description)
     data = absolute(data) if data else description["data"]
-    started = os.path.lexists(run / CHECKPOINT)
+    started, source, words = os.path.lexists(run / CHECKPOINT), None, None
     if started:
         state = load_own_checkpoint(run, description)
         saved = state.config
@@ -110,16 +125,20 @@ def continue_run(
         raise UserError(f"{run / CHECKPOINT} is missing; restore it, or start again with --overwrite")
     else:  # killed before its first checkpoint
         saved = read_config(description, run)
+        source = description["init_from"] and reopen_source(description["init_from"])
+    if description["init_from"]:  # the words are not those of the text
+        words = read_vocabulary(run, len((source or state).params["decoder.bias"]))
     for name, value in overrides.items():
         if value != getattr(saved, name) and name not in CHANGED:
             flag = "--" + name.replace("_", "-")
             given = f"with {flag} {getattr(saved, name)}" if type(value) is not bool else f"with{'out' * value} {flag}"
             raise UserError(f"{run} was started {given}; omit {flag}, or start another run")
     config = replace(saved, **{name: overrides.get(name, getattr(saved, name)) for name in CHANGED})
-    corpus = load_checked_corpus(text, config)
+    corpus = load_checked_corpus(text, config, words)
     if not started:
-        state = init_train_state(config, corpus.vocabulary, xp)
-    require_vocabulary(state, corpus.vocabulary, run, data)
+        params = source and initial_params(source, config, corpus)
+        state = init_train_state(config, corpus.vocabulary, xp, params)
+    require_vocabulary(state, corpus.vocabulary, run, run / "vocab.txt" if words else data)
     if read_vocabulary(run, len(corpus.vocabulary)) != corpus.vocabulary:
         raise UserError(f"{run / 'vocab.txt'} is not what the run wrote; restore the original")
     if changed := changed_splits(description, corpus):
@@ -185,9 +204,9 @@ def read_config(description: dict[str, Any], run: Path) -> Config:
         raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
 
 
-def load_checked_corpus(data: str | None, config: Config) -> Corpus:
-    """Load a corpus and check that every split is long enough."""
-    corpus = load_corpus(data, config.min_count, config.unit)
+def load_checked_corpus(data: str | None, config: Config, vocabulary: list[str] | None = None) -> Corpus:
+    """Load a corpus, with its own vocabulary or another, and check that every split is long enough."""
+    corpus = load_corpus(data, config.min_count, config.unit, vocabulary)
     tokens = len(corpus.splits["train"])
     if num_windows(tokens // config.batch_size, config.num_steps) < 1:
         raise UserError(

@@ -68,16 +68,23 @@ def contiguous(tensors: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def parse_tensors(contents: bytes) -> tuple[dict[str, Array], Any]:
-    """The tensors and minilstm's metadata in a file's contents; raises one of `DAMAGE`.
+    """The tensors and minilstm's metadata in a file's contents; raises one of `DAMAGE`."""
+    metadata = parse_values(parse_header(contents).get("__metadata__", {}).get("minilstm", "{}"))
+    return safetensors.numpy.load(contents), metadata  # refuses tensors that do not fill the file exactly
 
-    The header is measured before it is parsed: a list of millions of small values takes many times its size in memory.
+
+def parse_header(contents: bytes) -> dict[str, Any]:
+    """The header of a file: name -> dtype, shape and offsets of each tensor, and metadata; raises one of `DAMAGE`.
+
+    It is measured before it is parsed: a list of millions of small values takes many times its size in memory.
     """
     size = int.from_bytes(contents[:8], "little")
     if size > MAX_HEADER_BYTES:
         raise ValueError(f"its header is larger than {MAX_HEADER_BYTES:,} bytes")
     header = parse_values(contents[8 : 8 + size].decode("ascii"))
-    metadata = parse_values(header.get("__metadata__", {}).get("minilstm", "{}"))
-    return safetensors.numpy.load(contents), metadata  # refuses tensors that do not fill the file exactly
+    if not isinstance(header, dict):
+        raise TypeError("its header is not an object")
+    return header
 
 
 def parse_values(text: str) -> Any:

@@ -92,14 +92,14 @@ def load_corpus(
     with as_file(toy_directory() if path is None else path) as path:
         slices = find_splits(path, unit)
         words = vocabulary or build_vocabulary(slices["train"], min_count)
-        splits = {split: encode(text, words) for split, text in slices.items()}
+        splits = {split: encode(text, words, given=vocabulary is not None) for split, text in slices.items()}
         return Corpus(words, splits, name, find_grammar(path))
 
 
 def load_text(path: StrPath, vocabulary: list[str], unit: str = "word") -> Array:
     """The ids of a whole text file, int32 array (tokens,), with a given vocabulary; raises as `load_corpus` does."""
     with as_file(path) as path:
-        return encode(TextSlice(path, unit), vocabulary)
+        return encode(TextSlice(path, unit), vocabulary, given=True)
 
 
 def find_grammar(directory: Path) -> Path | None:
@@ -157,8 +157,8 @@ def build_vocabulary(text: TextSlice, min_count: int = 1) -> list[str]:
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def encode(text: TextSlice, vocabulary: list[str]) -> Array:
-    """The ids of a text, int32 array (tokens,).
+def encode(text: TextSlice, vocabulary: list[str], given: bool) -> Array:
+    """The ids of a text, int32 array (tokens,); `given` vocabularies are not those of the corpus, but of a model.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def encode(text: TextSlice, vocabulary: list[str]) -> Array:
                 if id is None:
                     raise UserError(
                         f"{text.path} line {line_number}: {token!r} is not in the training vocabulary, "
-                        f"which has no {UNK}; {advice(text)}"
+                        f"which has no {UNK}; {'give a text of its words' if given else advice(text)}"
                     )
                 yield id
 

@@ -1,0 +1,69 @@
+"""A state dict of PyTorch's word-language-model example: a safetensors file of its tensors, without metadata.
+
+That model adds two biases to the gates; here they are one:
+
+    W_ih x + b_ih + W_hh h + b_hh  =  W_ih x + W_hh h + b,     b = b_ih + b_hh
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minilstm.config import Config
+from minilstm.model import param_shapes
+from minilstm.types import Params
+
+FLOATS = "F64", "F32", "F16"  # names of dtypes in a header
+
+
+def require_state_dict(header: Mapping[str, Any]) -> Config:
+    """A config with the hidden_size and num_layers of a state dict.
+
+    Parameters
+    ----------
+    header : dict
+        Name -> {"dtype": ..., "shape": ...}
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is not the state dict of such a model.
+    """
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    for name in ("encoder.weight", "rnn.weight_hh_l0"):
+        if name not in shapes:
+            raise ValueError(f"it has no {name}: it is not PyTorch's word language model")
+        if len(shapes[name]) != 2:
+            raise ValueError(f"{name} has the shape {shapes[name]}: it is not a matrix")
+    (num_words, embedding_size), (gates, H) = shapes["encoder.weight"], shapes["rnn.weight_hh_l0"]
+    num_layers = sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes)
+    config = Config(hidden_size=H, num_layers=num_layers)
+    if gates != 4 * H:
+        kind = "a GRU" if gates == 3 * H else "a plain RNN" if gates == H else "no LSTM"
+        raise ValueError(f"rnn.weight_hh_l0 is {gates} by {H}: this is {kind}, and only an LSTM has a counterpart here")
+    if embedding_size != H:
+        raise ValueError(
+            f"its embedding has size {embedding_size}, its layers {H}; only equal ones fit (--emsize, --nhid)"
+        )
+    if "decoder.weight" not in shapes:
+        raise ValueError("it has no decoder.weight: tied weights (--tied) have no counterpart here")
+    expected = param_shapes(config, num_words) | {f"rnn.bias_hh_l{k}": (4 * H,) for k in range(num_layers)}
+    for what, names in (("lacks", expected.keys() - shapes.keys()), ("also has", shapes.keys() - expected.keys())):
+        if names:
+            raise ValueError(f"it {what} {', '.join(sorted(names)[:3])}, unlike PyTorch's word language model")
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise ValueError(f"{name} has the shape {shapes[name]}, not {shape}")
+        if header[name]["dtype"] not in FLOATS:
+            raise ValueError(f"{name} is of the type {header[name]['dtype']}; save it as float32, F32")
+    return config
+
+
+def sum_biases(tensors: Mapping[str, np.ndarray], config: Config) -> Params:
+    """The parameters in a state dict of this config."""
+    params = {name: tensors[name] for name in param_shapes(config, 1)}
+    for k in range(config.num_layers):
+        params[f"rnn.bias_ih_l{k}"] = tensors[f"rnn.bias_ih_l{k}"].astype(np.float64) + tensors[f"rnn.bias_hh_l{k}"]
+    return params
