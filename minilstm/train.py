@@ -128,13 +128,13 @@ def train(
             return
         yield final
         yield valid
-        if progress.epoch + 1 == config.max_max_epoch and has_diverged(final.perplexity, valid.perplexity, len(like)):
+        end_epoch(progress, valid.perplexity)
+        if is_done(config, progress) and has_diverged(final.perplexity, valid.perplexity, len(like)):
             raise UserError(
-                f"diverged: epoch {progress.epoch + 1}, the last, ends with a training perplexity of "
+                f"diverged: epoch {progress.epoch}, the last, ends with a training perplexity of "
                 f"{format_perplexity(final.perplexity)}, far above {len(like)}, that of random guessing; "
                 "lower learning_rate, max_grad_norm or init_scale (the last checkpoint is kept)"
             )
-        end_epoch(progress, valid.perplexity)
         for h, c in state.carried:
             h[...], c[...] = 0, 0
         yield SaveDue(epoch_ended=True)

@@ -97,6 +97,13 @@ def test_a_run_whose_last_epoch_ends_far_above_guessing_fails_and_keeps_the_chec
     assert load_checkpoint(run / "checkpoint.safetensors").progress.epoch == 2
 
 
+def test_a_run_that_stops_early_far_above_guessing_fails_too(command, tmp_path, capsys):
+    assert main([*command, *WILD, "--patience", "1", "--out", str(tmp_path / "run")]) == 2
+    captured = capsys.readouterr()
+    assert "diverged: epoch 2, the last, ends with a training perplexity of " in captured.err
+    assert "Epoch: 3" not in captured.out
+
+
 def test_evaluate_prints_a_huge_perplexity_short(command, tmp_path, capsys):
     assert main([*command, *WILD, "--out", str(tmp_path / "run"), "--max-steps", "60"]) == 0
     capsys.readouterr()
