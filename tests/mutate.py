@@ -2,11 +2,12 @@
 
     python tests/mutate.py --inputs 10000
 
-One file of a valid run or its corpus gets one to three mutations and is then read by a command. Each command must end
-with status 0 and at most a note on standard error, or with status 2 and one line there, within limits of time and
-memory. A checkpoint or vocabulary with a changed byte must never be accepted; the other rules also hold for a changed
-checkpoint with a new, valid checksum. An audit hook monitors the interpreter: it must start no program, read no
-pickle, make no connection and open no file for writing elsewhere.
+One file of a valid run or its corpus, or of a state dict to start from, gets one to three mutations and is then read by
+a command. Each command must end with status 0 and at most a note on standard error, or with status 2 and one line there,
+within limits of time and memory. A run's checkpoint or vocabulary with a changed byte must never be accepted; the other
+rules also hold for a changed checkpoint with a new, valid checksum, and for a state dict, which has none. An audit hook
+monitors the interpreter: it must start no program, read no pickle, make no connection and open no file for writing
+elsewhere.
 """
 
 import argparse
@@ -247,6 +248,8 @@ def commands(base):
         "corpus/valid.txt": [new, evaluate],
         "corpus/test.txt": [new, [*evaluate[:2], "--data", corpus]],
         "corpus/grammar.txt": [new],
+        "model/model.safetensors": [[*new, "--init-from", str(base / "model/model.safetensors")]],
+        "model/vocab.txt": [[*new, "--init-from", str(base / "model/model.safetensors")]],
         "one.txt": [[*new[:5], "--data", str(base / "one.txt"), *FLAGS]],
     }
 
@@ -264,7 +267,11 @@ def attack(base, inputs, seed=0):
     (base / "one.txt").write_bytes((base / "corpus/train.txt").read_bytes())
     run_command(["train", "--data", str(base / "corpus"), "--out", str(base / "run"), *FLAGS])
     (base / "corpus/grammar.txt").write_text(GRAMMAR)
-    for name in ("run", "corpus", "one.txt"):
+    (base / "model").mkdir()
+    shutil.copy(base / "run/vocab.txt", base / "model")
+    tensors = safetensors.numpy.load_file(base / "run/checkpoint.safetensors")
+    safetensors.numpy.save_file(tensors, base / "model/model.safetensors")
+    for name in ("run", "corpus", "model", "one.txt"):
         (shutil.copytree if (base / name).is_dir() else shutil.copy)(base / name, base / f"good-{name}")
     good = {name: (base / f"good-{name}").read_bytes() for name in commands(base)}
     watch.inside = str(base)
@@ -303,7 +310,8 @@ def attack(base, inputs, seed=0):
         assert len(error) < 5000, case
         assert status == 0 or error.startswith("minilstm: error: "), case
         changed = put in PUTS or (change is mutate_bytes and mutated != contents)
-        assert not (changed and name.endswith(("safetensors", "vocab.txt")) and status == 0), case
+        of_run = name.startswith("run/") and name.endswith(("safetensors", "vocab.txt"))
+        assert not (changed and of_run and status == 0), case
         assert not watch.seen, (case, watch.seen)
         tally[name, "harmless" if status == 0 else "no memory" if "out of memory" in error else "refused"] += 1
         restore(base, path, good)
@@ -335,10 +343,10 @@ def main():
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tally = attack(Path(folder), args.inputs, args.seed)
-    print(f"{'file':32}" + "".join(f"{outcome:>12}" for outcome in OUTCOMES))
+    print(f"{'file':40}" + "".join(f"{outcome:>12}" for outcome in OUTCOMES))
     for name in [*dict.fromkeys(name for name, _ in sorted(tally)), None]:
         row = [sum(n for (f, o), n in tally.items() if name in (f, None) and o == outcome) for outcome in OUTCOMES]
-        print(f"{name or 'all':32}" + "".join(f"{n:>12}" for n in row))
+        print(f"{name or 'all':40}" + "".join(f"{n:>12}" for n in row))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     print(f"no traceback, no hang, nothing executed, nothing written outside; peak memory {peak:.0f} MB")
 
