@@ -43,7 +43,7 @@ TRAIN = (
     *("--optimizer", "adam", "--device", "cpu"),
 )
 EVERY = "--checkpoint-every", "7"
-LINES = 13_000  # approximate number of executed lines of the WRITERS in an uninterrupted run
+LINES = 18_000  # approximate number of executed lines of the WRITERS in an uninterrupted run
 
 
 def write_corpus(directory):
