@@ -4,10 +4,10 @@
 
 One file of a valid run or its corpus, or of a state dict to start from, gets one to three mutations and is then read by
 a command. Each command must end with status 0 and at most a note on standard error, or with status 2 and one line
-there, within limits of time and memory. A run's checkpoint or vocabulary with a changed byte must never be accepted; the
-other rules also hold for a changed checkpoint with a new, valid checksum, and for a state dict, which has none. An audit
-hook monitors the interpreter: it must start no program, read no pickle, make no connection and open no file for writing
-elsewhere.
+there, within limits of time and memory. A run's checkpoint or vocabulary with a changed byte must never be accepted.
+The other rules also hold for a changed checkpoint with a new, valid checksum, and for a state dict, which has none. An
+audit hook monitors the interpreter: it must start no program, read no pickle, make no connection and open no file for
+writing elsewhere.
 """
 
 import argparse
