@@ -14,28 +14,28 @@ from minilstm.errors import UserError
 
 StrPath = str | os.PathLike[str]
 
-# Directories that this process holds open, path -> descriptor. Files are written to the directory that was opened, even
-# if the path leads to another one by now.
+# Directories that this process holds open, path -> descriptor. Files are read and written in the directory that was
+# opened, even if the path leads to another one by now.
 open_directories: dict[Path, int] = {}
 
-MAX_TEXT_BYTES = 100_000_000  # of a vocab.txt or config.json: far more than any run writes
+MAX_TEXT_BYTES = 30_000_000  # of a vocab.txt or metrics.csv: 3 million words, 50,000 epochs
+MAX_JSON_BYTES = 1_000_000
 
 
-def open_regular(path: StrPath, flags: int, directory: int | None = None) -> int:
+def open_regular(path: StrPath, flags: int) -> int:
     """Open regular files only, as the opener of ``open``: a pipe or a device may block, or never end.
 
     Parameters
     ----------
     path : path
     flags : int
-    directory : int, optional
-        Descriptor of the file's directory, in place of the path to it.
 
     Raises
     ------
     OSError
         If it cannot be opened, or is not a regular file.
     """
+    directory = open_directories.get(Path(path).parent)
     name = path if directory is None else Path(path).name
     descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -46,7 +46,7 @@ def open_regular(path: StrPath, flags: int, directory: int | None = None) -> int
 
 def open_own(path: StrPath, flags: int) -> int:
     """Open a regular file of a run for writing, as the opener of ``open``; a link could lead out of its directory."""
-    return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0), open_directories.get(Path(path).parent))
+    return open_regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def read_bytes(path: StrPath, max_bytes: int) -> bytes:

@@ -69,6 +69,7 @@ def test_grammars_that_would_take_too_much_are_refused_in_bounded_memory(tmp_pat
         "from minilstm.text.corpus import load_corpus; from minilstm.text.grammar import oracle_perplexity;"
         "oracle_perplexity(load_corpus(sys.argv[1]))"
     )
+    grammar = grammar if "Sentence ->" in grammar else f"1 Sentence -> a\n{grammar}"
     directory = write_corpus(tmp_path, grammar, line)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, directory]
@@ -90,7 +91,16 @@ def test_grammars_that_would_take_too_much_are_refused_in_bounded_memory(tmp_pat
 )
 def test_lines_that_are_no_rules_are_refused(tmp_path, grammar, says):
     with pytest.raises(UserError, match=says):
-        oracle_perplexity(load_corpus(write_corpus(tmp_path, grammar, "a b")))
+        read_grammar(write_corpus(tmp_path, grammar, "a b") / "grammar.txt")
+
+
+def test_many_variables_of_a_rule_are_looked_up_once(tmp_path):
+    names = [chr(0x4E00 + n) for n in range(480)]
+    line = f"1 S[{' '.join(names)}] -> a\n"
+    (tmp_path / "grammar.txt").write_text(
+        "".join(f"variable {n} = {n}\n" for n in names) + line * 200 + "1 Sentence -> a\n"
+    )
+    assert len(read_grammar(tmp_path / "grammar.txt").rules) == 2  # in half a second, not in many
 
 
 def test_a_text_with_endless_derivations_is_refused(tmp_path, monkeypatch):
@@ -99,6 +109,16 @@ def test_a_text_with_endless_derivations_is_refused(tmp_path, monkeypatch):
     directory = write_corpus(tmp_path, grammar, "a")
     with pytest.raises(UserError, match="steps in the derivations"):
         read_grammar(directory / "grammar.txt").log_probabilities(["a"] * 100_000)
+
+
+def test_what_is_printed_of_a_grammar_is_one_line_without_control_characters(tmp_path, capsys):
+    (tmp_path / "grammar.txt").write_text("1 Sentence -> X\x1b[31mRED\a\n")
+    assert main([str(tmp_path)]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "--tokens", "many\x1b"])
+    first, second = capsys.readouterr().err.splitlines()
+    assert "needs X\\x1b[31mRED\\x07, which has no rule" in first
+    assert "invalid int value: 'many\\x1b'" in second
 
 
 @pytest.mark.parametrize(

@@ -32,16 +32,17 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate, format_perplexity
-    from minilstm.runs.session import changed_splits, open_run, own_text
+    from minilstm.runs.session import absolute, changed_splits, open_run, own_text
 
     xp, kernels, note = select_backend(args)
     state, vocabulary, description = open_run(args.run, xp, args.which)
     config, split, name = state.config, args.split or "test", args.split or "test"
+    own = not args.data or absolute(args.data) == description["data"]  # the text that the run was trained on
     if args.data and not args.split and not os.path.isdir(args.data):
         name, ids, changed = "text", load_text(args.data, vocabulary, config.unit), False
     else:
         corpus = load_corpus(args.data or own_text(args.run, description), unit=config.unit, vocabulary=vocabulary)
-        ids, changed = corpus.splits[split], not args.data and split in changed_splits(description, corpus)
+        ids, changed = corpus.splits[split], own and split in changed_splits(description, corpus)
     perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=sys.stderr.isatty())
     print(note, file=sys.stderr)  # only now: an error must be one line
     if changed:

@@ -21,7 +21,6 @@ PANELS = {
     "learning-rate": "learning_rate",
     "speed": "words_per_second",
 }
-LEAST = 0.99  # perplexities are at least 1; a floor may be rounded down
 
 
 class Curve(NamedTuple):
@@ -104,12 +103,9 @@ def read_run(path: Path, panels: Sequence[str]) -> Run | None:
     """
     description = read_description(path)
     floor, threshold = description["floor"], description.get("max_grad_norm")
-    if floor is not None:
-        require_perplexities([floor], path / "config.json")
     if "norm" in panels and not (possible(threshold) and threshold):
         raise UserError(f"{path / 'config.json'} has no valid max_grad_norm; restore the original")
     rows = read_metrics(path)
-    require_perplexities([row["perplexity"] for row in rows], path / "metrics.csv")
     valid = [row for row in rows if row["split"] == "valid"]
     if not valid:
         return None
@@ -131,12 +127,6 @@ def read_run(path: Path, panels: Sequence[str]) -> Run | None:
     }
     curves |= {panel: curve(train, PANELS[panel]) for panel in panels if panel != "perplexity"}
     return Run(path, "", curves, floor, threshold, description)
-
-
-def require_perplexities(values: Sequence[float], path: Path) -> None:
-    """Refuse values below LEAST: a logarithmic axis has no room for them."""
-    if min(values, default=LEAST) < LEAST:
-        raise UserError(f"{path} has the perplexity {min(values):g}, but none is below 1; restore the original")
 
 
 def distinguishing_names(paths: Sequence[Path]) -> list[str]:

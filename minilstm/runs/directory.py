@@ -20,18 +20,27 @@ from typing import Any
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.events import Report
-from minilstm.files import StrPath, atomic_write, finished_name, open_own, parse_json, read_text
+from minilstm.files import (
+    MAX_JSON_BYTES,
+    MAX_TEXT_BYTES,
+    StrPath,
+    atomic_write,
+    finished_name,
+    open_own,
+    parse_json,
+    read_text,
+)
 from minilstm.runs.moments import is_moments_file
 from minilstm.text.corpus import SPLITS, Corpus, fingerprints_of_text
 
 COLUMNS = "epoch", "step", "split", "perplexity", "learning_rate", "words_per_second", "gradient_norm", "tokens"
 LATER_COLUMNS = ("tokens",)  # older files lack them
-MAX_METRICS_BYTES = 30_000_000  # of metrics.csv: that of some 50,000 epochs
+HEADING = ",".join(COLUMNS) + "\n"
 # entries of config.json besides the Config; text: split -> its fingerprint; init_from: path and sha256, or None
 DESCRIPTION = "data", "text", "floor", "init_from"
 CHECKPOINT, BEST = "checkpoint.safetensors", "checkpoint-best.safetensors"
-REMAINS = "metrics.csv", "curve.png", "vocab.txt", "machine.json"  # may be there without config.json, after a kill
-FILES = CHECKPOINT, BEST, "config.json", *REMAINS  # and Adam's moments
+FILES = CHECKPOINT, BEST, "config.json", "metrics.csv", "curve.png", "vocab.txt", "machine.json"  # and Adam's moments
+LEAST = 0.99  # perplexities are at least 1; a floor may be rounded down
 
 
 def is_run_file(name: str) -> bool:
@@ -48,7 +57,7 @@ def describe_run(
     floor: float | None,
     init_from: dict[str, str] | None = None,
 ) -> None:
-    """Write config.json, vocab.txt and an empty metrics.csv.
+    """Write an empty metrics.csv, vocab.txt and config.json, with which the directory becomes that of a run.
 
     Parameters
     ----------
@@ -62,10 +71,13 @@ def describe_run(
     init_from : dict, optional
         "path" and "sha256" of the file that the weights are from.
     """
-    text = fingerprints_of_text(corpus.splits)
+    text = fingerprints_of_text(corpus)
     description = dict(zip(DESCRIPTION, (data, text, floor, init_from), strict=True)) | asdict(config)
-    atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
-    atomic_write(run / "metrics.csv", ",".join(COLUMNS) + "\n")
+    atomic_write(run / "metrics.csv", HEADING)
+    words = "".join(word + "\n" for word in corpus.vocabulary)
+    if len(words.encode()) > MAX_TEXT_BYTES:
+        raise UserError(f"the vocabulary has over {MAX_TEXT_BYTES:,} bytes; raise min_count")
+    atomic_write(run / "vocab.txt", words)
     write_description(run, description)
 
 
@@ -84,7 +96,7 @@ def read_description(run: StrPath) -> dict[str, Any]:
     """
     path = Path(run) / "config.json"
     try:
-        description = parse_json(read_text(path))
+        description = parse_json(read_text(path, MAX_JSON_BYTES))
         if not isinstance(description, dict) or not set(DESCRIPTION) <= {*description, "init_from"}:
             raise ValueError("it lacks entries of a run's config.json")
         if isinstance(description["text"], str):  # of an older run
@@ -92,7 +104,7 @@ def read_description(run: StrPath) -> dict[str, Any]:
         source = description.setdefault("init_from", None)  # older runs lack it
         data, text, floor = description["data"], description["text"], description["floor"]
         valid_text = isinstance(text, dict) and "train" in text
-        if not (isinstance(data, str | None) and valid_text and (floor is None or possible(floor))):
+        if not (isinstance(data, str | None) and valid_text and (floor is None or possible(floor, LEAST))):
             raise ValueError("its data, text or floor is not valid")
         if source is not None and not (isinstance(source["path"], str) and isinstance(source["sha256"], str)):
             raise ValueError("its init_from is not valid")
@@ -101,6 +113,22 @@ def read_description(run: StrPath) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); restore the original") from None
     return description
+
+
+def read_config(description: dict[str, Any], run: Path) -> Config:
+    """The Config in config.json."""
+    try:
+        return Config(**{name: value for name, value in description.items() if name not in DESCRIPTION})
+    except (TypeError, UserError) as error:
+        raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a metrics.csv has no rows."""
+    try:
+        return read_text(path) == HEADING
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def read_vocabulary(run: StrPath, num_words: int) -> list[str]:
@@ -131,14 +159,18 @@ def append_metrics(run: Path, report: Report) -> None:
         report.epoch, report.step, report.split, number(report.perplexity, 8), number(report.learning_rate, 6),
         number(report.words_per_second, 5), number(report.gradient_norm, 6), report.tokens,
     )  # fmt: skip
+    path = run / "metrics.csv"
     try:
-        with open(run / "metrics.csv", "r+", encoding="utf-8", newline="", opener=open_own) as file:  # it must exist
+        with open(path, "r+", encoding="utf-8", newline="", opener=open_own) as file:  # it must exist
+            if os.fstat(file.fileno()).st_nlink > 1:  # it is part of a copy too, as by cp -al: leave that alone
+                atomic_write(path, file.read() + ",".join(map(str, row)) + "\n")
+                return
             file.seek(0, os.SEEK_END)
             file.write(",".join(map(str, row)) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"cannot write {run / 'metrics.csv'}: {error.strerror}; mend that, then --resume") from None
+        raise UserError(f"cannot write {path}: {error.strerror}; mend that, then --resume") from None
 
 
 def rewind_metrics(run: Path, rows: int) -> None:
@@ -176,7 +208,7 @@ def read_metrics(run: StrPath) -> list[dict[str, Any]]:
 def read_lines(path: Path) -> list[str]:
     """The lines of metrics.csv."""
     try:
-        return read_text(path, MAX_METRICS_BYTES).split("\n")
+        return read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {why}; is {path.parent} the directory of a minilstm run?") from None
@@ -202,11 +234,13 @@ def parse_cell(column: str, text: str) -> str | int | float | None:
         return text
     if column in ("epoch", "step", "tokens") and 1 <= int(text) <= 2**53:
         return int(text)
-    if column in COLUMNS[3:7] and (not text or possible(float(text))) and (text or column != "perplexity"):
+    if column == "perplexity" and possible(float(text), LEAST):
+        return float(text)
+    if column in COLUMNS[4:7] and (not text or possible(float(text))):
         return float(text) if text else None
     raise ValueError(column)
 
 
-def possible(value: object) -> bool:
-    """Whether a value is a number in the range of a perplexity, speed or norm."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e305
+def possible(value: object, least: float = 0) -> bool:
+    """Whether a value is a number in the range of a speed or norm, or, with LEAST, of a perplexity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e305

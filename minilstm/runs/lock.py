@@ -89,6 +89,9 @@ def require_lock(run: Path) -> None:
         If the directory was removed, renamed or replaced, or its lock was.
     """
     with suppress(OSError):
-        if os.path.samestat(os.stat(run / "lock", follow_symlinks=False), os.fstat(held[run])):
+        pairs = [(os.stat(run / "lock", follow_symlinks=False), held[run])]
+        if run in open_directories:
+            pairs.append((os.stat(run), open_directories[run]))
+        if all(os.path.samestat(here, os.fstat(descriptor)) for here, descriptor in pairs):
             return
     raise UserError(f"{run} was removed, renamed or replaced while a run was writing there; this run ends")

@@ -58,12 +58,12 @@ def require_possible(progress: Progress, scale: object, config: Config) -> None:
     """Raise a ValueError unless a run can have these counts, loss, norms and loss scale."""
     counts = [progress.epoch, progress.window, progress.step, progress.metric_rows]
     counts += [progress.best_epoch, progress.plateaus]
-    if not all(type(count) is int and 0 <= count <= 2**53 for count in counts):
+    if not all(type(count) is int and 0 <= count <= 2**52 for count in counts):
         raise ValueError("its progress has a count that is not a whole number of at least 0")
     loss, norms, steps = progress.loss, progress.norms, progress.window * config.num_steps
     if type(loss) is not float or loss < 0 or not (math.isfinite(perplexity(loss, steps)) if steps else loss == 0):
         raise ValueError("its loss is not possible after so many steps")
-    if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and possible(x) for x in norms):
+    if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and 0 <= x < 1e300 for x in norms):
         raise ValueError(f"its norms are not a list of up to {MAX_NORMS:,} finite numbers of at least 0")
     best = progress.best_perplexity
     if max(progress.best_epoch, progress.plateaus) > progress.epoch or (best is None) != (progress.best_epoch == 0):

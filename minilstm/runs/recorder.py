@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.introspect import opt_func_info
 
 from minilstm import blocks
 from minilstm.device import array_module
 from minilstm.errors import one_line
 from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
-from minilstm.files import atomic_write, parse_json, read_text
+from minilstm.files import MAX_JSON_BYTES, atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
 from minilstm.progress import at_best, out_of_patience
 from minilstm.runs.best import load_best
@@ -68,13 +69,14 @@ def train_and_record(
     test_perplexity = None
     pictures_fail = False
     machine = describe_machine(state)
-    rounds_alike = computed_alike(run, machine)
+    rounds_alike = state.progress.step == 0 or computed_alike(run, machine)
     atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
     log = tensorboard_log(run, state, corpus) if tensorboard else nullcontext()
     with stop_signals() as stop_requested, np.errstate(all="ignore"), log as write_to_log:
         if not rounds_alike:
             print_or_stop(
-                "The BLAS or the kind of processor has changed: results may differ by rounding", stop_requested
+                "The BLAS or the kind of processor is another one, or not recorded: results may differ by rounding",
+                stop_requested,
             )
 
         def best_params() -> Params | None:
@@ -141,6 +143,9 @@ def describe_machine(state: TrainState) -> dict[str, Any]:
     xp = array_module(state.params["decoder.bias"])
     return {
         "arrays": f"{xp.__name__} {xp.__version__}",
+        "exp": {
+            types: loop["current"] for types, loop in opt_func_info("^exp$").get("exp", {}).items()
+        },  # instructions
         "blas": [
             f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".rstrip()
             for library in threadpool_info()
@@ -154,14 +159,12 @@ def describe_machine(state: TrainState) -> dict[str, Any]:
 
 
 def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
-    """Whether the run's machine.json, if there is one, names the arrays and the BLAS of this machine."""
+    """Whether the run's machine.json names the arrays, instructions and BLAS of this machine."""
     try:
-        earlier = parse_json(read_text(run / "machine.json"))
-    except FileNotFoundError:
-        return True
+        earlier = parse_json(read_text(run / "machine.json", MAX_JSON_BYTES))
     except (OSError, ValueError):
         return False
-    return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "blas"))
+    return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "exp", "blas"))
 
 
 def describe_patience(state: TrainState) -> str:

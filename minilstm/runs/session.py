@@ -10,22 +10,22 @@ from typing import Any
 from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.files import StrPath
+from minilstm.files import StrPath, names_in
 from minilstm.runs.best import mend_best, recall_best
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint, write_checkpoint
 from minilstm.runs.create import create_run, remove_unfinished
 from minilstm.runs.directory import (
     BEST,
     CHECKPOINT,
-    DESCRIPTION,
     describe_run,
+    read_config,
     read_description,
     read_metrics,
     read_vocabulary,
     rewind_metrics,
     write_description,
 )
-from minilstm.runs.lock import locked
+from minilstm.runs.lock import locked, require_lock
 from minilstm.runs.moments import remove_other_moments
 from minilstm.runs.weights import Source, config_from, initial_params, reopen_source
 from minilstm.step import TrainState, init_train_state
@@ -117,7 +117,7 @@ def continue_run(
     description = read_description(run)
     text = data or own_text(run, description)
     data = absolute(data) if data else description["data"]
-    started, source, words = os.path.lexists(run / CHECKPOINT), None, None
+    started, source, words = CHECKPOINT in names_in(run), None, None
     if started:
         state = load_own_checkpoint(run, description)
         saved = state.config
@@ -149,6 +149,7 @@ def continue_run(
         what = f"{epochs} epochs{', the last not complete' * begun}"
         raise UserError(f"{run} already has {what}; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
+    require_lock(run)
     remove_other_moments(run / CHECKPOINT, state.progress.step)
     recall_best(run, state.progress)
     mend_best(run, state)
@@ -161,7 +162,7 @@ def continue_run(
 
 def changed_splits(description: dict[str, Any], corpus: Corpus) -> list[str]:
     """The splits of a corpus whose text is not that of the run."""
-    texts = fingerprints_of_text(corpus.splits)
+    texts = fingerprints_of_text(corpus)
     return [split for split, text in description["text"].items() if text != texts.get(split)]
 
 
@@ -174,7 +175,10 @@ def own_text(run: StrPath, description: dict[str, Any]) -> str | None:
 
 def absolute(data: StrPath) -> str:
     """The path of a corpus from any directory; standard input stays "-"."""
-    return "-" if STREAM.fullmatch(str(data)) else os.path.abspath(os.path.expanduser(data))
+    try:
+        return "-" if STREAM.fullmatch(str(data)) else os.path.abspath(os.path.expanduser(data))
+    except OSError:
+        raise UserError(f"the working directory was removed; give {data} from the root, or go to another one") from None
 
 
 def require_progress(run: Path, state: TrainState, tokens: int) -> None:
@@ -194,14 +198,6 @@ def load_own_checkpoint(
     if replace(read_config(description, run), **changed) != state.config:
         raise UserError(f"{run}: config.json and {name} are from different runs; restore the original files")
     return state
-
-
-def read_config(description: dict[str, Any], run: Path) -> Config:
-    """The Config in config.json."""
-    try:
-        return Config(**{name: value for name, value in description.items() if name not in DESCRIPTION})
-    except (TypeError, UserError) as error:
-        raise UserError(f"{run / 'config.json'} was not written by this version of minilstm ({error})") from None
 
 
 def load_checked_corpus(data: str | None, config: Config, vocabulary: list[str] | None = None) -> Corpus:

@@ -74,8 +74,8 @@ def tensorboard_log(run: Path, state: TrainState, corpus: Corpus) -> Iterator[Ca
     UserError
         If the log cannot be started, or RUN/tensorboard contains other files.
     """
-    file, earlier = open_event_file(run)
     window, start_step, failed = first_window(state, corpus), state.progress.step, False
+    file, earlier = open_event_file(run)
 
     def log(report: Report) -> None:
         nonlocal failed
@@ -85,9 +85,10 @@ def tensorboard_log(run: Path, state: TrainState, corpus: Corpus) -> Iterator[Ca
             write_report(file, report, state, window)
         except (OSError, MemoryError) as error:
             failed = True
-            why = error.strerror if isinstance(error, OSError) else f"out of memory ({one_line(str(error))})"
+            why = error.strerror if isinstance(error, OSError) else f"out of memory ({error})"
+            line = one_line(f"minilstm: cannot write {file.name}: {why}; training goes on without this log")
             with suppress(OSError):  # standard error is closed
-                print(f"minilstm: cannot write {file.name}: {why}; training goes on without this log", file=sys.stderr)
+                print(line, file=sys.stderr)
 
     try:
         write_start(file, start_step)
@@ -107,10 +108,10 @@ def open_event_file(run: Path) -> tuple[BinaryIO, bool]:
         require_log(run)
         with suppress(FileExistsError):
             os.mkdir(run / FOLDER if parent is None else FOLDER, dir_fd=parent)
-        with opened_log(run) as log:
-            numbers = [int(match[1]) for name in names_in(log) if (match := EVENT_FILE.fullmatch(name))]
+        with opened_log(run) as directory:
+            numbers = [int(match[1]) for name in names_in(directory) if (match := EVENT_FILE.fullmatch(name))]
             name = f"events.out.tfevents.{max(numbers, default=0) + 1:010d}.minilstm"
-            return open(log / name, "xb", opener=open_own), bool(numbers)
+            return open(directory / name, "xb", opener=open_own), bool(numbers)
     except OSError as error:
         raise UserError(
             f"cannot write to {run / FOLDER}: {error.strerror}; mend that, or omit --tensorboard, then --resume"
@@ -120,27 +121,28 @@ def open_event_file(run: Path) -> tuple[BinaryIO, bool]:
 @contextmanager
 def opened_log(run: Path) -> Iterator[Path]:
     """Hold RUN/tensorboard open, as `lock.opened` holds the run's directory, but not through a link."""
-    log, parent = run / FOLDER, open_directories.get(run)
+    directory, parent = run / FOLDER, open_directories.get(run)
     if parent is None:  # Windows
-        yield log
+        yield directory
         return
-    open_directories[log] = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    open_directories[directory] = os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
-        yield log
+        yield directory
     finally:
-        os.close(open_directories.pop(log))
+        os.close(open_directories.pop(directory))
 
 
 def require_log(run: Path) -> None:
     """Raise a UserError if something in a run's directory is called `tensorboard`, but is not the log of a run."""
-    log = run / FOLDER
-    if not os.path.lexists(log):
+    directory = run / FOLDER
+    if not os.path.lexists(directory):
         return
-    if log.is_symlink() or not log.is_dir():
-        raise UserError(f"{log} is not a directory, so not the log of a run; move it away, or choose another --out")
-    for path in log.iterdir():
+    cure = "move it away, or choose another --out"
+    if directory.is_symlink() or not directory.is_dir():
+        raise UserError(f"{directory} is not a directory, so not the log of a run; {cure}")
+    for path in directory.iterdir():
         if not EVENT_FILE.fullmatch(path.name) or path.is_dir():
-            raise UserError(f"{log} contains {path.name}, not only a run's log; move it away, or choose another --out")
+            raise UserError(f"{directory} contains {path.name}, which is not part of a run's log; {cure}")
 
 
 def remove_log(run: Path) -> None:
@@ -148,10 +150,10 @@ def remove_log(run: Path) -> None:
     if not os.path.lexists(run / FOLDER):
         return
     require_log(run)
-    with opened_log(run) as log:
-        for name in names_in(log):
+    with opened_log(run) as directory:
+        for name in names_in(directory):
             if EVENT_FILE.fullmatch(name):
-                remove(log / name)
+                remove(directory / name)
     parent = open_directories.get(run)
     os.rmdir(run / FOLDER if parent is None else FOLDER, dir_fd=parent)
 

@@ -33,6 +33,8 @@ from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.types import Array
 
+MAX_TOKENS = 20_000  # of a window in evaluation
+
 
 def batchify(ids: Array, batch_size: int) -> Array:
     """Split a text into parallel streams, time-major.
@@ -102,6 +104,7 @@ def eval_batches(config: Config, split: str, ids: Array) -> tuple[Array, int]:
 
     The train and valid splits use the batch size of training. The test split is a single stream, so that every word
     after the first is predicted exactly once; its windows are batch_size times longer, for the same work per window.
+    Very long windows are shortened: the perplexity does not depend on their length, the memory does.
 
     Returns
     -------
@@ -122,4 +125,4 @@ def eval_batches(config: Config, split: str, ids: Array) -> tuple[Array, int]:
             f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; give at least "
             f"{2 * batch_size}, or lower batch_size"
         )
-    return batchify(ids, batch_size), num_steps
+    return batchify(ids, batch_size), max(1, min(num_steps, MAX_TOKENS // batch_size))

@@ -206,6 +206,9 @@ def fingerprint(vocabulary: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
 
 
-def fingerprints_of_text(splits: dict[str, Array]) -> dict[str, str]:
-    """SHA-256 of the ids of each split in order, 64 hexadecimal digits."""
-    return {split: hashlib.sha256(ids.tobytes()).hexdigest() for split, ids in splits.items()}
+def fingerprints_of_text(corpus: Corpus) -> dict[str, str]:
+    """SHA-256 of the ids of each split in order, and of the grammar if there is one, 64 hexadecimal digits each."""
+    contents = {split: ids.tobytes() for split, ids in corpus.splits.items()}
+    if corpus.grammar is not None:
+        contents["grammar"] = read_text(corpus.grammar).encode()
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}

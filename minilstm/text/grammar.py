@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
-from minilstm.errors import UserError
+from minilstm.errors import UserError, one_line
 from minilstm.files import StrPath, atomic_write
 from minilstm.text.corpus import EOS, SPLITS, Corpus
 from minilstm.text.rules import START, Alternatives, Rules, Symbols, check_limit, read_rules
@@ -29,7 +29,7 @@ GrammarState: TypeAlias = dict[Symbols, float]  # stack of symbols still to be d
 # Limits of memory and time for an untrusted grammar, as in rules.py; the toy grammar's values are in brackets.
 MAX_EXPANSION = 1_000_000  # symbols in the expansions of all symbols up to their first words (216,748)
 MAX_STATE = 1_000_000  # symbols in the partial derivations of a prefix (56,892)
-MAX_STEPS = 200_000_000  # the sum of those over a text (21,518,197 for the test split)
+MAX_STEPS = 100_000_000  # the sum of those over a text (21,518,197 for the test split)
 MAX_SENTENCE = 10_000  # words in a generated sentence
 MIN_PROBABILITY = 1e-300  # of a word: smaller numbers lose their digits
 
@@ -163,12 +163,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("directory", type=Path, help="directory of grammar.txt and of the three texts")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=200_000, help="of train; valid and test get a tenth (200000)")
+    parser.error = lambda message: parser.exit(2, one_line(f"{parser.prog}: error: {message}") + "\n")  # type: ignore
     args = parser.parse_args(argv)
     try:
         write_corpus(args.directory, args.seed, {split: args.tokens // 10 for split in SPLITS} | {"train": args.tokens})
     except UserError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(one_line(f"{parser.prog}: error: {error}"), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

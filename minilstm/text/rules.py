@@ -71,7 +71,8 @@ def substitute(left: str, right: str, variables: Mapping[str, list[str]]) -> Ite
     """Substitute the variables of a rule: yields (left, right, fraction of the weight) for each combination."""
     used = re.findall(r"[\w']+", " ".join(re.findall(r"\[[^]]*\]|\$\w+", left + " " + right)))
     names = [name for name in dict.fromkeys(used) if name in variables]
-    only_right = [name for name in names if name not in re.findall(r"\w+", left)]
+    left_names = set(re.findall(r"\w+", left))
+    only_right = [name for name in names if name not in left_names]
     combinations = math.prod(len(variables[name]) for name in only_right)
     check_limit(combinations, MAX_RULES, "rules")
     for values in itertools.product(*(variables[name] for name in names)):
