@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 
 from minilstm import PRESETS, init_train_state, load_corpus
 from minilstm.cli import main
+from minilstm.events import Report
 from minilstm.model import loss_and_gradients, param_shapes, stack_forward, zero_state
 from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.directory import read_metrics
 from minilstm.runs.histograms import BUCKETS, arrays_of, count_values, first_window
+from minilstm.runs.lock import locked
+from minilstm.runs.tensorboard import tensorboard_log
 
 MINILSTM = [sys.executable, "-m", "minilstm"]
 T, B, H, L = 5, 4, 8, 2
@@ -236,6 +239,8 @@ def test_what_is_not_a_log_is_refused_and_left_alone(train, run, tmp_path, capsy
             log.write_text("mine")
     else:
         (log / what).write_text("mine")
+    if "--overwrite" in flags:
+        (run / "lock").unlink()  # it is not made again either
     before, before_outside = files_of(run), outside.exists() and files_of(outside)
     command = [*train[:-1], *flags] if "--overwrite" in flags else ["train", "--out", str(run), *flags]
     capsys.readouterr()
@@ -271,6 +276,30 @@ def test_a_log_that_cannot_be_written_ends_with_one_line_and_training_goes_on(tr
     assert path.stat().st_size == limits[0]
     written = [step for step, _ in read_log(run)["perplexity/train"]]
     assert written == [row["step"] for row in read_metrics(run) if row["split"] == "train"][: len(written)]
+
+
+@needs_tensorboard_x
+@pytest.mark.skipif(os.name != "posix", reason="there are no limits here")
+def test_a_point_is_in_the_file_at_once_and_one_that_fails_is_reported_once(train, run, shared_corpus_dir, capsys):
+    import resource
+
+    assert main([*train, "--max-steps", "20"]) == 0
+    state, corpus = load_checkpoint(run / "checkpoint.safetensors"), load_corpus(str(shared_corpus_dir))
+    earlier = resource.getrlimit(resource.RLIMIT_FSIZE)
+    capsys.readouterr()
+    try:
+        with locked(run), tensorboard_log(run, state, corpus) as log:
+            log(Report(1, 20, "valid", 9.0, 180))
+            assert read_log(run)["perplexity/valid"] == [(20, 9.0)]
+            *_, path = sorted((run / "tensorboard").iterdir())
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, earlier[1]))
+            log(Report(1, 21, "valid", 8.0, 180))
+            log(Report(1, 22, "valid", 7.0, 180))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
+    error = capsys.readouterr().err
+    assert error == f"minilstm: cannot write {path}: File too large; training goes on without this log\n"
+    assert read_log(run)["perplexity/valid"] == [(20, 9.0)]
 
 
 @needs_tensorboard_x
