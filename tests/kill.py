@@ -122,7 +122,7 @@ def changed(path, change, undo):
     The shell of the two commands has a session of its own, which no Ctrl-C reaches, and waits for the end of a pipe:
     the kernel closes that even if this process is killed. OSError if the change is impossible.
     """
-    script = f'if {change} "$0"; then echo changed; read _; {undo} "$0"; fi'
+    script = f'trap "" PIPE; if {change} "$0"; then echo changed; read _; {undo} "$0"; fi'
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     shell = subprocess.Popen(["sh", "-c", script, path], start_new_session=True, **pipes)
     try:

@@ -351,7 +351,7 @@ def test_a_run_keeps_only_the_last_norms(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("window", "loss"),
-    [(0, 1.0), (0, 1e-300), (3, -1e-300), (3, -1e300), (3, 1e300), (3, 700.0 * 4 * 3), (2**53, 1e300), (3, 5),
+    [(0, 1.0), (0, 1e-300), (3, -1e-300), (3, -1e300), (3, 1e300), (3, 700.0 * 4 * 3), (2**52, 1e300), (3, 5),
      (3, float("nan")), (3, float("inf")), (3, "1.0"), (3, None), (3, True), (3, [])],
 )  # fmt: skip
 @pytest.mark.parametrize("earlier", [None, *EARLIER_FORMATS])
@@ -478,6 +478,7 @@ def test_a_run_whose_checkpoint_has_an_earlier_format_resumes_bit_for_bit(corpus
         train = ["train", "--data", str(corpus_dir), "--out", str(tmp_path / name), *size, *flags]
         assert main([*train, "--max-steps", str(steps)]) == 0
     as_earlier_format(tmp_path / "other/checkpoint.safetensors", earlier)
+    (tmp_path / "other/checkpoint-best.safetensors").unlink(missing_ok=True)  # there was none
     for command in (["evaluate"], ["generate", "--words", "3"]):
         assert main([*command, str(tmp_path / "other")]) == 0
     for name in ("one", "other"):

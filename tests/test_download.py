@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import pytest
 
+import minilstm.text.download as download_module
 from minilstm import cli
 from minilstm.errors import UserError
 from minilstm.text.download import download, unpack
@@ -159,6 +160,38 @@ def test_existing_files_are_neither_fetched_again_nor_overwritten(tmp_path):
     with pytest.raises(UserError, match=r"ptb.valid.txt exists with other contents"):
         download(directory, [], CHECKSUMS)
     assert (directory / "ptb.valid.txt").read_bytes() == b"my own"
+
+
+def test_a_file_or_a_link_that_appears_during_the_download_is_not_replaced(site, tmp_path, monkeypatch):
+    directory, unpack_archive = tmp_path / "ptb", download_module.unpack
+
+    def unpack_slowly(archive, checksums, folder):
+        unpack_archive(archive, checksums, folder)
+        (directory / "ptb.valid.txt").write_bytes(b"my own")
+
+    monkeypatch.setattr(download_module, "unpack", unpack_slowly)
+    with pytest.raises(UserError, match=r"cannot write to .*: File exists"):
+        download(directory, [site[0] + "simple-examples.tgz"], CHECKSUMS)
+    assert (directory / "ptb.valid.txt").read_bytes() == b"my own"
+    assert not list(directory.glob(".download-*"))
+    (directory / "ptb.valid.txt").unlink()
+    (directory / "ptb.valid.txt").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(UserError, match="cannot write to"):
+        download(directory, [site[0] + "files/"], CHECKSUMS)
+    assert (directory / "ptb.valid.txt").is_symlink()
+
+
+@pytest.mark.parametrize("error", [PermissionError, None])
+def test_a_file_system_without_links_takes_the_files_too(site, tmp_path, monkeypatch, error):
+    def no_link(*paths):
+        raise error
+
+    if error:
+        monkeypatch.setattr(os, "link", no_link)
+    else:
+        monkeypatch.delattr(os, "link")
+    download(tmp_path / "ptb", [site[0] + "files/"], CHECKSUMS)
+    assert_complete(tmp_path / "ptb")
 
 
 def test_wrong_checksums_and_truncated_archives_leave_nothing(site, tmp_path):

@@ -60,7 +60,8 @@ def add_flags(parser: Parser) -> None:
 
 def add_config_flags(parser: Parser) -> None:
     """Add a flag for each field of Config, which appears in the result only if it was given."""
-    group = parser.add_argument_group("hyperparameters, by default those of the preset --model, or of the run --init-from")
+    title = "hyperparameters, by default those of the preset --model, or of the run --init-from"
+    group = parser.add_argument_group(title)
     group.add_argument("--model", choices=PRESETS, default=argparse.SUPPRESS, help="preset (toy)")
     for f in fields(Config):
         if f.name == "model":

@@ -5,6 +5,7 @@ untrusted: the time of a source, the size of a file and the number of files in a
 only the corpus's files are extracted, under fixed names, whatever paths it contains.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -55,7 +56,7 @@ def download(directory: StrPath, sources: Sequence[str], checksums: Mapping[str,
     """
     directory = Path(directory)
     try:
-        present = {name for name in checksums if (directory / name).exists()}
+        present = {name for name in checksums if os.path.lexists(directory / name)}
         wrong = [name for name in sorted(present) if file_sha256(directory / name) != checksums[name]]
         if wrong:
             raise UserError(
@@ -67,10 +68,21 @@ def download(directory: StrPath, sources: Sequence[str], checksums: Mapping[str,
         with tempfile.TemporaryDirectory(prefix=".download-", dir=directory, ignore_cleanup_errors=True) as folder:
             source = fetch_first(sources, checksums, Path(folder))
             for name in checksums:
-                os.replace(Path(folder, name), directory / name)
+                if name not in present:
+                    place(Path(folder, name), directory / name)
     except OSError as error:
         raise UserError(f"cannot write to {directory}: {error.strerror}; choose another directory") from None
     return source
+
+
+def place(path: Path, final: Path) -> None:
+    """Give a file its final name, unless there is one of that name by now; raises an OSError then."""
+    try:
+        os.link(path, final)
+    except (AttributeError, PermissionError, NotImplementedError):  # a file system without links
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, "a file of this name has appeared", str(final)) from None
+        os.rename(path, final)
 
 
 def fetch_first(sources: Sequence[str], checksums: Mapping[str, str], folder: Path) -> str:
