@@ -577,10 +577,13 @@ def test_a_picture_that_cannot_be_drawn_is_one_line_and_training_goes_on(finishe
     assert not (tmp_path / "p.png").exists()
 
 
-def test_matplotlib_is_imported_only_to_plot(finished_run, tmp_path):
+def test_matplotlib_is_imported_only_to_plot_and_with_the_users_backend(finished_run, tmp_path):
     code = (
-        "import sys; from minilstm.cli import main; "
-        f"status = main(['plot', {str(tmp_path / 'none')!r}]); print(status, 'matplotlib' in sys.modules)"
+        "import os, sys; from minilstm.cli import main; from minilstm.runs.plot import plot_runs; "
+        f"status = main(['plot', {str(tmp_path / 'none')!r}]); print(status, 'matplotlib' in sys.modules); "
+        f"plot_runs([{str(finished_run)!r}], {str(tmp_path / 'p.png')!r}); import matplotlib; "
+        "print(matplotlib.rcParams['backend'], os.environ['MPLBACKEND'], 'matplotlib.pyplot' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout == "2 False\n"
+    environment = {**os.environ, "MPLBACKEND": "svg"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert result.stdout == "2 False\nsvg svg False\n"
