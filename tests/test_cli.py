@@ -276,8 +276,11 @@ def test_evaluating_a_text_that_has_changed_since_is_said(capsys, corpus_dir, ru
     assert main(["evaluate", str(run)]) == 0
     assert f"the test text has changed since {run} was trained" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--split", "valid"]) == 0
-    assert main(["evaluate", str(run), "--data", str(corpus_dir)]) == 0
+    shutil.copytree(corpus_dir, tmp_path / "copy")
+    assert main(["evaluate", str(run), "--data", str(tmp_path / "copy")]) == 0  # another text
     assert "has changed" not in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--data", str(corpus_dir)]) == 0
+    assert f"the test text has changed since {run} was trained" in capsys.readouterr().err
 
 
 def test_a_run_of_an_earlier_version_with_the_fingerprint_of_its_training_text_alone_is_resumed(capsys, run):
