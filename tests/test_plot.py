@@ -197,7 +197,12 @@ def test_labels_stay_short():
 def test_all_test_rows_are_one_curve_whose_label_is_the_last(finished_run, tmp_path):
     tests = [f"{n},{10 * n},test,{n + 2},,,,5" for n in range(1, 4001)]
     figure = figure_of(with_rows(finished_run, tmp_path / "r", TRAIN, VALID, *tests))
-    assert list(legend_of(figure)) == ["train: 12.00", "valid: 11.00", "best valid: 11.00 (epoch 1)", "test: 4002.00"]
+    assert list(legend_of(figure)) == [
+        "train: 12.00",
+        "valid: 11.00",
+        "best valid: 11.00 (epoch 1)",
+        "test: 4002.00, of the best epoch 3.00",
+    ]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -329,6 +334,27 @@ def test_the_current_directory_is_called_by_its_name(finished_run, tmp_path, mon
     assert [text.partition(":")[0] for text in legend_of(figure_of(".", "../other/."))] == ["one", "other"]
 
 
+def test_the_tests_of_the_best_epoch_and_of_the_last_are_told_apart(finished_run, tmp_path):
+    a, b = runs_in(finished_run, tmp_path, "ab")
+    with open(a / "metrics.csv", "a") as file:
+        file.write("2,20,valid,2,,,,5\n2,20,test,2.5,,,,5\n4,40,test,8,,,,5\n")
+    assert list(legend_of(figure_of(a, b))) == [
+        "a: best valid 2.00 (epoch 2), test 8.00, of the best epoch 2.50",
+        "b: best valid 8.33 (epoch 3), test 8.00",
+    ]
+    assert "test: 8.00, of the best epoch 2.50" in legend_of(figure_of(a))
+    assert "test: 8.00" in legend_of(figure_of(b))
+
+
+def test_perplexities_of_characters_and_of_words_are_not_mixed_without_a_word(finished_run, tmp_path, capsys):
+    a, b = runs_in(finished_run, tmp_path, "ab", unit="char")
+    assert figure_of(a, b).axes[0].get_ylabel() == "perplexity per character (log scale)"
+    changed(b, unit="word")
+    assert figure_of(a, b).axes[0].get_ylabel() == "perplexity (log scale)"
+    assert main(["plot", str(a), str(b), "-o", str(tmp_path / "p.png")]) == 0
+    assert capsys.readouterr().err == "minilstm: perplexities per char and per word cannot be compared\n"
+
+
 def test_unfinished_runs_do_not_block_the_others(finished_run, tmp_path, capsys):
     runs = runs_in(finished_run, tmp_path, ["a", "b"])
     unfinished = [with_rows(finished_run, tmp_path / name, TRAIN) for name in ("u", "v")]
@@ -392,6 +418,7 @@ def test_a_band_ends_where_the_shortest_run_ends(finished_run, tmp_path, capsys)
     ("change", "says"),
     [
         ({"seed": 0}, "have seed 0"),
+        ({"keep_prob": [0.5]}, "differ in keep_prob (0.9, [0.5]);"),
         ({"hidden_size": 9}, "differ in --hidden-size (4, 9);"),
         ({"keep_prob": 0.5, "model": "large"}, "differ in keep_prob (0.9, 0.5), model (toy, large);"),
         ({"text": {"train": "0"}}, "differ in the text;"),
@@ -587,3 +614,14 @@ def test_matplotlib_is_imported_only_to_plot_and_with_the_users_backend(finished
     environment = {**os.environ, "MPLBACKEND": "svg"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert result.stdout == "2 False\nsvg svg False\n"
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "x", -1, 1e400])
+@pytest.mark.parametrize("name", ["seed", "unit", "max_grad_norm", "hidden_size"])
+def test_a_config_json_that_no_run_writes_is_no_bug(finished_run, tmp_path, capsys, name, value):
+    one, other = runs_in(finished_run, tmp_path, "ab")
+    changed(other, **{name: value})
+    for flags in ([], ["--band"], ["--what", "perplexity,norm"]):
+        status = main(["plot", str(one), str(other), *flags, "-o", str(tmp_path / "p.png")])
+        assert status in (0, 2)
+        assert capsys.readouterr().err.count("\n") <= 1

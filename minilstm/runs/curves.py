@@ -90,6 +90,9 @@ def read_runs(paths: Sequence[StrPath], panels: Sequence[str], band: bool) -> tu
             raise UserError(f"there is no {PANELS[panel]} in {Path(without[0], 'metrics.csv')}; omit the panel {panel}")
         if without:
             notes.append(f"there is no {PANELS[panel]} in the metrics.csv of {', '.join(without)}")
+    units = {str(run.description.get("unit", "word")) for run in runs}
+    if len(units) > 1 and "perplexity" in panels:
+        notes.append(f"perplexities per {' and per '.join(sorted(units))} cannot be compared")
     if band:
         mean, more = mean_of_runs(runs)
         return [mean], notes + more
@@ -152,14 +155,14 @@ def require_only_seeds_differ(runs: Sequence[Run]) -> None:
     """Refuse to average fewer than two runs, runs of one seed, or runs that differ in more than the seed."""
     if len(runs) < 2:
         raise UserError(f"a band needs at least two runs with a finished epoch; there is only {runs[0].path}")
-    seeds: dict[Any, Path] = {}
+    seeds: dict[str, Path] = {}
     for run in runs:
         if found := differences(runs[0].description, run.description):
             raise UserError(
                 f"a band needs runs that differ only in the seed, but {runs[0].path} and {run.path} differ in "
                 f"{', '.join(found)}; plot them without a band"
             )
-        seed = run.description.get("seed")
+        seed = str(run.description.get("seed"))
         if seed in seeds:
             raise UserError(f"a band needs runs of different seeds, but {seeds[seed]} and {run.path} have seed {seed}")
         seeds[seed] = run.path

@@ -28,7 +28,7 @@ def name_runs(runs: Sequence[Run], panels: Sequence[str]) -> "list[tuple[Artist,
             epoch, best = best_epoch(run.curves["valid"])
             facts.append(f"best valid {two_decimals(best)} (epoch {epoch:g})")
             if len(run.curves["test"].values):
-                facts.append(f"test {two_decimals(run.curves['test'].values[-1])}")
+                facts.append(f"test {describe_test(run.curves['test'], epoch)}")
             if run.floor is not None and len({run.floor for run in runs}) > 1:
                 facts.append(f"floor {two_decimals(run.floor)}")
         if "norm" in panels and len({run.threshold for run in runs}) > 1:
@@ -86,6 +86,13 @@ def describe(curve: Curve) -> str:
     if curve.band is not None:
         text += f" ({' to '.join(two_decimals(edge[-1]) for edge in curve.band)})"
     return text
+
+
+def describe_test(test: Curve, best_epoch: float) -> str:
+    """The last test perplexity as text, and that of the best epoch if it was another and has been tested, too."""
+    of_best = test.values[test.epochs == best_epoch]
+    tested_before = len(of_best) and test.epochs[-1] != best_epoch
+    return describe(test) + (f", of the best epoch {two_decimals(of_best[-1])}" if tested_before else "")
 
 
 def two_decimals(value: float) -> str:

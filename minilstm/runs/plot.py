@@ -19,7 +19,7 @@ from minilstm.runs.canvas import (
     to_log_axis,
 )
 from minilstm.runs.curves import Curve, Run, best_epoch, read_runs
-from minilstm.runs.legend import add_legend, describe, drawable, name_runs, two_decimals
+from minilstm.runs.legend import add_legend, describe, describe_test, drawable, name_runs, two_decimals
 from minilstm.runs.picture import require_format, write_picture
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
         if len(test.values):
             epochs, values = thin_out(test.epochs), thin_out(test.values)
             (line,) = axes.plot(epochs, values, **STAR, markersize=14, color=COLOURS[2], zorder=1.9)  # behind valid
-            entries.append((line, f"test: {describe(test)}"))
+            entries.append((line, f"test: {describe_test(test, epoch)}"))
             if test.band is not None:
                 axes.vlines(test.epochs, *test.band, color=COLOURS[2], linewidth=2)
     entries += draw_levels(axes, [run.floor for run in runs], "floor, the true source", two_decimals, ":")
@@ -148,7 +148,8 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
     low = float(min(early.min(initial=math.inf), later.min()))
     cut = CUT * low if len(runs) == 1 else low
     to_log_axis(axes, low, max(float(later.max()), min(float(early.max(initial=low)), cut)))
-    axes.set_ylabel("perplexity (log scale)")
+    of_characters = all(run.description.get("unit") == "char" for run in runs)
+    axes.set_ylabel("perplexity" + " per character" * of_characters + " (log scale)")
     return entries
 
 
