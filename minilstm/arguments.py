@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from minilstm.config import Config
+from minilstm.device import DEVICES
 from minilstm.errors import one_line
 
 
@@ -85,7 +86,7 @@ def add_which_flag(parser: Parser) -> None:
 
 def add_device_flags(parser: Parser) -> None:
     """Add --device, --threads and --kernels: where the arrays live, and what computes on them."""
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where arrays live (auto)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where arrays live (auto)")
     parser.add_argument(
         "--threads",
         type=positive,

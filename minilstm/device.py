@@ -14,6 +14,8 @@ import numpy as np
 from minilstm.errors import UserError
 from minilstm.types import Array, ArrayModule
 
+DEVICES = "auto", "cpu", "cuda"
+
 
 def array_module(array: Array) -> ArrayModule:
     """Return numpy for a NumPy array, cupy for a CuPy array; a subclass counts as its base class.
@@ -50,8 +52,10 @@ def select_device(name: str) -> tuple[ArrayModule, str]:
     Raises
     ------
     UserError
-        For "cuda" if CuPy or a usable GPU is missing.
+        For "cuda" if CuPy or a usable GPU is missing, or for another name.
     """
+    if name not in DEVICES:
+        raise UserError(f"there is no device {name!r}; give one of {', '.join(DEVICES)}")
     if name == "cpu":
         return np, "Device: cpu (NumPy)"
     try:

@@ -28,8 +28,10 @@ def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
     Raises
     ------
     UserError
-        For "fused" on a CPU.
+        For "fused" on a CPU, or for another name.
     """
+    if name not in (None, "plain", "fused"):
+        raise UserError(f"there are no kernels {name!r}; give one of plain, fused")
     if name == "fused" and xp is np:
         raise UserError("the fused kernels need a GPU; use the plain kernels")
     if name == "plain" or xp is np:

@@ -15,8 +15,10 @@ import pytest
 
 import minilstm
 from minilstm import Config, UserError, init_train_state, load_corpus, train
+from minilstm.device import select_device
 from minilstm.evaluate import count_predictions
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
+from minilstm.model import select_kernels
 
 CONFIG = Config(hidden_size=8, num_steps=5, batch_size=4, max_epoch=1, max_max_epoch=2)  # 99 windows an epoch
 
@@ -249,3 +251,10 @@ def test_numbers_of_numpy_are_hyperparameters_and_others_are_not():
     for wrong in (np.float32("inf"), np.float64("nan"), "1"):
         with pytest.raises(UserError, match="learning_rate must be a finite number"):
             Config(learning_rate=wrong)
+
+
+def test_names_that_do_not_exist_are_refused():
+    with pytest.raises(UserError, match="there is no device 'gpu'; give one of auto, cpu, cuda"):
+        select_device("gpu")
+    with pytest.raises(UserError, match="there are no kernels 'fast'; give one of plain, fused"):
+        select_kernels("fast", np)

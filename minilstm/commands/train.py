@@ -173,7 +173,8 @@ def train_and_print(
     if floor:
         excess = 100 * (test_perplexity / floor - 1)
         print(f"That is {excess:.1f}% above the floor." if excess < 1e6 else f"That is {excess:.4g}% above the floor.")
-    lines = [f"Curve: {run / 'curve.png'}", f"Checkpoint: {run / CHECKPOINT}"]
+    curve = run / "curve.png"
+    lines = [f"Curve: {curve}"] * curve.exists() + [f"Checkpoint: {run / CHECKPOINT}"]
     if 0 < progress.best_epoch < progress.epoch and (run / BEST).exists():
         lines += [f"Best checkpoint, of epoch {progress.best_epoch}: {run / BEST}"]
     lines += ["Next:"]
