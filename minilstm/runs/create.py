@@ -102,7 +102,7 @@ def require_room(run: Path, overwrite: bool) -> None:
 
 def were_left(run: Path, names: set[str]) -> bool:
     """Whether a run that was killed at its start left these files: first an empty metrics.csv, then vocab.txt."""
-    names = {name for name in names if not finished_name(name)} - {"lock"}
+    names = {name for name in names if not (is_run_file(name) and finished_name(name))} - {"lock"}
     return (
         names <= {"metrics.csv", "vocab.txt"}
         and ("metrics.csv" not in names or is_empty(run / "metrics.csv"))
