@@ -28,7 +28,7 @@ FLOORS = (
     ("gradcheck", "gradcheck_function", "gradcheck_cases", "mixed_precision"),
     ("text",),
     ("progress", "step"),
-    ("train", "evaluate", "generate", "score"),
+    ("train", "evaluate", "generate", "score", "cache", "dynamic"),
     ("runs",),
     ("minilstm",),
     ("arguments", "flags", "commands", "cli"),

@@ -4,7 +4,7 @@ import os
 import sys
 from argparse import Namespace
 
-from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, print_error
+from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, positive, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
 from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
@@ -26,11 +26,22 @@ def add_flags(parser: Parser) -> None:
         choices=("train", "valid", "test"),
         help="split of the corpus (test); a text file given as --data is one whole text without it",
     )
+    group = parser.add_argument_group("also, on the text as one stream; choose the values on the valid split")
+    group.add_argument("--cache", type=positive, metavar="N", help="with a cache of the last N words")
+    group.add_argument(
+        "--cache-theta", type=float, default=0.3, metavar="THETA", help="sharpness of the cache's resemblance (0.3)"
+    )
+    group.add_argument(
+        "--cache-lambda", type=float, default=0.1, metavar="LAMBDA", help="share of the cache in a probability (0.1)"
+    )
+    group.add_argument("--dynamic", type=float, metavar="RATE", help="while learning from the text that has been read")
     add_which_flag(parser)
     add_device_flags(parser)
 
 
 def run(args: Namespace) -> None:
+    from minilstm.cache import evaluate_with_cache
+    from minilstm.dynamic import evaluate_dynamically
     from minilstm.evaluate import count_predictions, evaluate, format_perplexity
     from minilstm.runs.session import absolute, changed_splits, open_run, own_text
 
@@ -43,7 +54,15 @@ def run(args: Namespace) -> None:
     else:
         corpus = load_corpus(args.data or own_text(args.run, description), unit=config.unit, vocabulary=vocabulary)
         ids, changed = corpus.splits[split], own and split in changed_splits(description, corpus)
-    perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=sys.stderr.isatty())
+    also, progress = [], sys.stderr.isatty()
+    if args.cache:
+        size, theta, share = args.cache, args.cache_theta, args.cache_lambda
+        value = evaluate_with_cache(state.params, config, ids, size, theta, share, kernels, progress)
+        also.append((f"a cache of {size} words (theta {theta:g}, lambda {share:g})", value))
+    if args.dynamic is not None:
+        value = evaluate_dynamically(state.params, config, ids, args.dynamic, kernels, progress)
+        also.append((f"dynamic evaluation (rate {args.dynamic:g})", value))
+    perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=progress)
     print(note, file=sys.stderr)  # only now: an error must be one line
     if changed:
         print_error(f"the {split} text has changed since {args.run} was trained")
@@ -54,5 +73,7 @@ def run(args: Namespace) -> None:
         f"{'Words' if config.unit == 'word' else 'Characters'} predicted: {predicted:,} of {len(ids):,}; "
         f"not predicted: {streams:,} at the start of a stream, {len(ids) - predicted - streams:,} at the end"
     )
+    for how, value in also:
+        print(f"{name.capitalize()} Perplexity with {how}: {format_perplexity(value, config.unit)}")
     if UNK in vocabulary:
         print_unknown_shares({name: unknown_share(ids, vocabulary)}, config.unit)
