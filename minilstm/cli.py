@@ -5,11 +5,12 @@ import io
 import os
 import re
 import sys
+import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 
-from minilstm import __version__
+from minilstm import __version__, ranks
 from minilstm.arguments import Parser, print_error, with_flags
 from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
 from minilstm.errors import UserError, one_line
@@ -24,6 +25,8 @@ COMMANDS = {
     "download": download,
     "gradcheck": gradcheck,
 }
+
+TOGETHER = "train", "evaluate"  # commands that several processes can share
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
@@ -68,19 +71,35 @@ def open_streams() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command; if this is one of several processes of an MPI job, an error ends all of them.
 
     Returns
     -------
     int
         The exit status: 2 for a user error, 130 for Ctrl-C, 141 if the output was closed.
     """
-    from minilstm.runs.signals import discard_output
-
     open_streams()
     try:
+        status = run(argv)
+    except BaseException:
+        if ranks.world is None:
+            raise
+        traceback.print_exc()
+        status = 1
+    ranks.leave(status)
+    return status
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Run one command and report its errors; returns the exit status."""
+    from minilstm.runs.signals import discard_output
+
+    try:
         try:
+            ranks.join()
             args = parse(argv)
+            if ranks.world and args.command not in TOGETHER:
+                raise UserError(f"{args.command} runs in one process; start it without mpiexec")
             with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # overflows are reported as errors
                 status = COMMANDS[args.command].run(args) or 0
         except SystemExit as stop:  # argparse: --help, or an error

@@ -34,13 +34,39 @@ def to_host(array: Array) -> Array:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def select_device(name: str) -> tuple[ArrayModule, str]:
+def host_buffer(shape: int | tuple[int, ...], like: Array) -> Array:
+    """Memory of the host for values of the array `like`: page-locked if that is on a GPU, which makes copies faster."""
+    if array_module(like) is np:
+        return np.empty(shape, dtype=like.dtype)
+    import cupyx
+
+    return cupyx.empty_pinned(shape, like.dtype)
+
+
+def copy_to(out: Array, array: Array) -> None:
+    """Copy an array into another of its shape, which may be in the memory of the host; then it has arrived there."""
+    if array_module(out) is np and array_module(array) is not np:
+        array.get(out=out)  # type: ignore[attr-defined]
+    else:
+        out[...] = array
+
+
+def synchronize(like: Array) -> None:
+    """Wait until the device of the array `like` has done all its work."""
+    xp = array_module(like)
+    if xp is not np:
+        xp.cuda.get_current_stream().synchronize()
+
+
+def select_device(name: str, local_rank: int | None = None) -> tuple[ArrayModule, str]:
     """Choose the device of all arrays.
 
     Parameters
     ----------
     name : {"auto", "cpu", "cuda"}
         "auto" selects the GPU if CuPy and a device are available, otherwise the CPU.
+    local_rank : int, optional
+        The number of this process among those of a machine, which share its GPUs: process r uses GPU r.
 
     Returns
     -------
@@ -61,7 +87,11 @@ def select_device(name: str) -> tuple[ArrayModule, str]:
     try:
         import cupy
 
-        gpu = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        runtime, number = cupy.cuda.runtime, 0
+        if local_rank is not None:
+            number = local_rank % runtime.getDeviceCount()
+            runtime.setDevice(number)
+        gpu = runtime.getDeviceProperties(number)["name"].decode()
         ones = cupy.ones((2, 2))
         float((ones @ ones).sum())  # driver, card, kernel compiler and cuBLAS work together
     except ModuleNotFoundError:

@@ -96,18 +96,26 @@ def evaluate(
     require_split(split)
     streams, num_steps = eval_batches(config, split, ids)
     like = params["decoder.bias"]
+    ranks, B = getattr(kernels, "ranks", None), streams.shape[1]
+    if ranks:
+        streams, stop_requested = streams[:, ranks.columns(B)], ranks.requests
     batch_ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
     steps = len(batch_ids) - 1
     state = zero_state(config, batch_ids.shape[1], like)
     losses = []
-    windows = range(math.ceil(steps / num_steps))
+    windows = range(math.ceil(steps / num_steps) if batch_ids.size else 0)
     for k in tqdm(windows, split, leave=False) if show_progress else windows:
         if stop_requested:
-            return math.nan
+            break
         inputs, targets = get_batch(batch_ids, k, num_steps)
         loss, state = loss_forward(params, config, inputs, targets, state, kernels=kernels)
         losses.append(loss)
-    result = perplexity(float(to_host(np.stack(losses)).astype(float).sum()), steps)
+    total = float(to_host(np.stack(losses)).astype(float).sum()) if losses else 0.0
+    if ranks:
+        total, stop_requested = ranks.mean_over_streams(total, batch_ids.shape[1], B), ranks.stop_requested
+    if stop_requested:
+        return math.nan
+    result = perplexity(total, steps)
     if not math.isfinite(result):
         raise UserError(
             f"diverged: the {split} perplexity is {result}; train again with a lower learning_rate, max_grad_norm "

@@ -16,7 +16,7 @@ from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_sta
 from minilstm.optim import zero_moments
 from minilstm.progress import Progress
 from minilstm.text.corpus import fingerprint
-from minilstm.types import Array, ArrayModule, Kernels, Params, State
+from minilstm.types import Array, ArrayModule, Grads, Kernels, Params, State
 
 
 class TrainState(NamedTuple):
@@ -115,7 +115,7 @@ def train_step(
 
 def prepare_step(state: TrainState, inputs: Array, targets: Array, kernels: Kernels) -> Array | None:
     """Check the shape of a batch, and draw its dropout masks."""
-    B = state.config.batch_size
+    B = len(state.carried[0][0])  # batch_size, or a rank's part of it: parallel.py
     if inputs.shape != targets.shape or inputs.ndim != 2 or inputs.shape[1] != B:
         raise ValueError(f"inputs and targets must be (T, B) with batch_size {B}, not {inputs.shape}, {targets.shape}")
     return draw_masks(state.config, state.progress.step, inputs, kernels)
@@ -131,17 +131,34 @@ def apply_step(
     kernels: Kernels,
 ) -> tuple[Array, Array]:
     """The part of a training step that runs on the device, in place; `step` is 1 for the first."""
-    config, _, params, moments, carried, loss_scale, _ = state
+    loss, grads = compute_gradients(state, inputs, targets, masks, kernels)
+    return loss, update(state, grads, learning_rate, step, kernels)
+
+
+def compute_gradients(
+    state: TrainState, inputs: Array, targets: Array, masks: Array | None, kernels: Kernels
+) -> tuple[Array, Grads]:
+    """The first half of `apply_step`: loss and gradients of a window; the carried state becomes that after it."""
+    config, _, params, _, carried, loss_scale, _ = state
     if loss_scale is None:
         loss, grads, new_carried = loss_and_gradients(params, config, inputs, targets, carried, masks, kernels=kernels)
     else:
+        loss, grads, new_carried = half_loss_and_gradients(
+            params, config, inputs, targets, carried, masks, loss_scale, kernels
+        )
+    for (h, c), (new_h, new_c) in zip(carried, new_carried, strict=True):
+        h[...], c[...] = new_h, new_c
+    return loss, grads
+
+
+def update(state: TrainState, grads: Grads, learning_rate: float | Array, step: int | Array, kernels: Kernels) -> Array:
+    """The second half of `apply_step`: clip the gradients and update the parameters; returns the norm, array ()."""
+    config, _, params, moments, _, loss_scale, _ = state
+    if loss_scale is not None:
         changing = params | {
             f"{n}.{part}": x for n, pair in moments.items() for part, x in zip("mv", pair, strict=True)
         }
         before = {name: array.copy() for name, array in changing.items()}
-        loss, grads, new_carried = half_loss_and_gradients(
-            params, config, inputs, targets, carried, masks, loss_scale, kernels
-        )
     grads, norm = kernels.clip_by_global_norm(grads, config.max_grad_norm)
     if config.optimizer == "adam":
         kernels.adam(params, grads, learning_rate, moments, step)
@@ -149,6 +166,4 @@ def apply_step(
         kernels.sgd(params, grads, learning_rate)
     if loss_scale is not None:
         take_or_skip(changing, before, norm, loss_scale)
-    for (h, c), (new_h, new_c) in zip(carried, new_carried, strict=True):
-        h[...], c[...] = new_h, new_c
-    return loss, norm
+    return norm

@@ -19,6 +19,7 @@ from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import evaluate_split, format_perplexity, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
+from minilstm.parallel import parallel_step
 from minilstm.progress import MAX_NORMS, end_epoch, is_done, learning_rate_of
 from minilstm.step import TrainState, apply_step, prepare_step, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
@@ -32,6 +33,8 @@ FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two 
 
 def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
     """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, one CUDA graph."""
+    if hasattr(kernels, "ranks"):
+        return parallel_step(state, kernels)
     if kernels is plain:
         return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
     from minilstm.gpu.graph import graphed_callable
@@ -106,6 +109,8 @@ def train(
         raise UserError("the train state belongs to another vocabulary; make it with that of the corpus")
     like = state.params["decoder.bias"]
     streams = batchify(corpus.splits["train"], config.batch_size)
+    if hasattr(kernels, "ranks"):
+        streams = streams[:, kernels.ranks.columns(config.batch_size)]
     ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
     windows = num_windows(len(ids), config.num_steps)
     if windows < 1:

@@ -28,6 +28,8 @@ FLOORS = (
     ("gradcheck", "gradcheck_function", "gradcheck_cases", "mixed_precision"),
     ("text",),
     ("progress", "step"),
+    ("ranks", "compiled"),
+    ("parallel",),
     ("train", "evaluate", "generate", "score", "cache", "dynamic"),
     ("runs",),
     ("minilstm",),
@@ -47,7 +49,9 @@ ONLY = {
 HOME = {
     "cupy": {"device", "gpu"},
     "cupy_backends": {"device", "gpu"},
+    "cupyx": {"device", "gpu"},
     "matplotlib": {"runs"},
+    "mpi4py": {"ranks"},
     "safetensors": {"runs"},
     "tensorboardX": {"runs"},
     "threadpoolctl": {"blocks", "runs"},
@@ -56,7 +60,7 @@ HOME = {
 
 # A library reports through return values and exceptions; the command line prints. These modules are commands.
 PRINTING_ROOMS = {"arguments", "commands", "cli", "runs"}
-PRINTING_FUNCTIONS = {("text.grammar", "main")}
+PRINTING_FUNCTIONS = {("text.grammar", "main"), ("ranks", "leave")}
 
 
 def read_package():

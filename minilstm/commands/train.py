@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minilstm import ranks
 from minilstm.arguments import (
     Parser,
     add_data_flag,
@@ -90,7 +91,9 @@ def add_config_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from minilstm.runs.recorder import train_beside
     from minilstm.runs.session import new_run, resume_run
+    from minilstm.runs.together import follow
     from minilstm.runs.weights import open_source
 
     if args.resume and (args.out is None or args.overwrite):
@@ -102,6 +105,11 @@ def run(args: Namespace) -> int:
     if args.resume and args.init_from:
         raise UserError("--resume continues with a run's own weights; omit --init-from")
     xp, kernels, note = select_backend(args)
+    if ranks.world and ranks.world.rank:
+        state, corpus = follow(ranks.world, xp)
+        state = ranks.world.own_part(state)
+        train_beside(state, corpus, kernels, args.max_steps, args.checkpoint_every)
+        return 0
     if args.resume:
         session = resume_run(config_overrides(args), args.data, args.out, xp)
     else:
@@ -110,6 +118,7 @@ def run(args: Namespace) -> int:
         session = new_run(config_overrides(args), args.data, args.out, args.overwrite, xp, source)
         del source
     with session as (run, state, corpus, floor):
+        state = ranks.world.own_part(state) if ranks.world else state
         return train_and_print(args, note, run, state, corpus, floor, kernels)
 
 

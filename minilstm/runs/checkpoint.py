@@ -10,6 +10,7 @@ one, complete. The format is safetensors; loading executes nothing.
 """
 
 import base64
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -213,9 +214,14 @@ def unpack_checkpoint(
 
 def on_device(state: TrainState, xp: ArrayModule) -> TrainState:
     """The train state with its arrays on the device of `xp`."""
+    return map_arrays(state, xp.asarray)
+
+
+def map_arrays(state: TrainState, function: Callable[[Array], Array]) -> TrainState:
+    """The train state with `function` applied to each of its arrays."""
     return state._replace(
-        params={name: xp.asarray(param) for name, param in state.params.items()},
-        moments={name: (xp.asarray(m), xp.asarray(v)) for name, (m, v) in state.moments.items()},
-        carried=[(xp.asarray(h), xp.asarray(c)) for h, c in state.carried],
-        loss_scale=None if state.loss_scale is None else xp.asarray(state.loss_scale),
+        params={name: function(param) for name, param in state.params.items()},
+        moments={name: (function(m), function(v)) for name, (m, v) in state.moments.items()},
+        carried=[(function(h), function(c)) for h, c in state.carried],
+        loss_scale=None if state.loss_scale is None else function(state.loss_scale),
     )

@@ -19,6 +19,7 @@ from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import MAX_JSON_BYTES, atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
 from minilstm.progress import at_best, out_of_patience
+from minilstm.ranks import Ranks
 from minilstm.runs.best import load_best
 from minilstm.runs.checkpoint import on_device, pack_checkpoint, write_checkpoint
 from minilstm.runs.directory import BEST, CHECKPOINT, append_metrics
@@ -68,27 +69,31 @@ def train_and_record(
     unit, on_terminal = state.config.unit, sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
     pictures_fail = False
-    machine = describe_machine(state)
+    machine = describe_machine(state, getattr(kernels, "ranks", None))
     rounds_alike = state.progress.step == 0 or computed_alike(run, machine)
     atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
     log = tensorboard_log(run, state, corpus) if tensorboard else nullcontext()
+    ranks = getattr(kernels, "ranks", None)
     with stop_signals() as stop_requested, np.errstate(all="ignore"), log as write_to_log:
         if not rounds_alike:
             print_or_stop(
-                "The BLAS or the kind of processor is another one, or not recorded: results may differ by rounding",
+                "The BLAS, the kind of processor or the number of processes is another one, or not recorded: "
+                "results may differ by rounding",
                 stop_requested,
             )
 
         def best_params() -> Params | None:
-            if not os.path.lexists(run / BEST):
+            kept = os.path.lexists(run / BEST)
+            if ranks:
+                ranks.comm.bcast(kept)
+            if not kept:
                 print_or_stop(f"The model of epoch {state.progress.best_epoch}, the best, was not kept", stop_requested)
                 return None
             return on_device(load_best(run, state), array_module(state.params["decoder.bias"])).params
 
         show_progress = sys.stderr.isatty()
-        for event in train(
-            state, corpus, kernels, max_steps, checkpoint_every, stop_requested, show_progress, best_params
-        ):
+        stops = ranks.watch(stop_requested) if ranks else stop_requested
+        for event in train(state, corpus, kernels, max_steps, checkpoint_every, stops, show_progress, best_params):
             require_lock(run)
             match event:
                 case EpochStarted():
@@ -112,7 +117,7 @@ def train_and_record(
                         test_perplexity = event.perplexity
                         pictures_fail = not plot_curve(run, quiet=pictures_fail)
                 case SaveDue():
-                    packed = pack_checkpoint(state)
+                    packed = pack_checkpoint(ranks.whole(state) if ranks else state)
                     write_checkpoint(run / CHECKPOINT, packed)
                     if event.epoch_ended and at_best(state.progress):
                         atomic_write(run / BEST, packed.checkpoint)
@@ -122,6 +127,22 @@ def train_and_record(
                             print_or_stop(describe_patience(state), stop_requested)
                         pictures_fail = not plot_curve(run, quiet=pictures_fail)
     return test_perplexity
+
+
+def train_beside(
+    state: TrainState, corpus: Corpus, kernels: Kernels, max_steps: int | None, checkpoint_every: int | None
+) -> None:
+    """What the other ranks of an MPI job do while rank 0 is in `train_and_record`."""
+    ranks = kernels.ranks
+
+    def best_params() -> Params | None:
+        return state.params if ranks.comm.bcast(None) else None  # only rank 0 evaluates them
+
+    with stop_signals() as requests, np.errstate(all="ignore"):
+        stops = ranks.watch(requests)
+        for event in train(state, corpus, kernels, max_steps, checkpoint_every, stops, load_best=best_params):
+            if isinstance(event, SaveDue):
+                ranks.whole(state)
 
 
 def plot_curve(run: Path, quiet: bool) -> bool:
@@ -136,7 +157,7 @@ def plot_curve(run: Path, quiet: bool) -> bool:
     return True
 
 
-def describe_machine(state: TrainState) -> dict[str, Any]:
+def describe_machine(state: TrainState, ranks: Ranks | None = None) -> dict[str, Any]:
     """What computes: it affects speed and, except for the threads, rounding; a run may be resumed with another."""
     from threadpoolctl import threadpool_info
 
@@ -155,16 +176,18 @@ def describe_machine(state: TrainState) -> dict[str, Any]:
         "processors": available_processors(),
         "python": platform.python_version(),
         "system": platform.platform(),
-    }
+    } | ({"processes": ranks.size} if ranks else {})
 
 
 def computed_alike(run: Path, machine: dict[str, Any]) -> bool:
-    """Whether the run's machine.json names the arrays, instructions and BLAS of this machine."""
+    """Whether the run's machine.json names the arrays, instructions, BLAS and number of processes of this one."""
     try:
         earlier = parse_json(read_text(run / "machine.json", MAX_JSON_BYTES))
     except (OSError, ValueError):
         return False
-    return isinstance(earlier, dict) and all(earlier.get(key) == machine[key] for key in ("arrays", "exp", "blas"))
+    return isinstance(earlier, dict) and all(
+        earlier.get(key) == machine.get(key) for key in ("arrays", "exp", "blas", "processes")
+    )
 
 
 def describe_patience(state: TrainState) -> str:

@@ -27,6 +27,7 @@ from minilstm.runs.directory import (
 )
 from minilstm.runs.lock import locked, require_lock
 from minilstm.runs.moments import remove_other_moments
+from minilstm.runs.together import share
 from minilstm.runs.weights import Source, config_from, initial_params, reopen_source
 from minilstm.step import TrainState, init_train_state
 from minilstm.text.batches import eval_batches, num_windows
@@ -84,6 +85,7 @@ def new_run(
     params = source and initial_params(source, config, corpus)
     state, init_from = init_train_state(config, corpus.vocabulary, xp, params), source and source.identity()
     packed = pack_checkpoint(state)  # reports bad weights before anything is written
+    share(state, corpus, data, source and source.words)
     if source and out and os.path.realpath(out) == os.path.realpath(source.path.parent):
         raise UserError(f"{out} contains the weights to start from; choose another directory")
     del source, params  # a copy of the model, if it was converted
@@ -149,6 +151,7 @@ def continue_run(
         what = f"{epochs} epochs{', the last not complete' * begun}"
         raise UserError(f"{run} already has {what}; raise --max-max-epoch or omit it")
     require_progress(run, state, len(corpus.splits["train"]))
+    share(state._replace(config=config), corpus, text, words)
     require_lock(run)
     remove_other_moments(run / CHECKPOINT, state.progress.step)
     recall_best(run, state.progress)
