@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ LAUNCHERS = (
 )
 CUDA_AWARE = "MINILSTM_CUDA_AWARE_MPI"  # in the environment: 1 if MPI can read and write the memory of a GPU
 SECONDS_FOR_RANK_0 = 1.0  # to report an error that all ranks have
+SECONDS_TO_PRINT = 0.2  # for mpiexec to pass on the last line of a rank; what it has not read by the end is lost
 
 
 class Ranks:
@@ -138,12 +140,13 @@ def join() -> Ranks | None:
     """
     global world
     size, rank = launched()
-    if size == 1:
-        return None
+    if size == 1 or world:
+        return world
     if rank:
         sys.stdout, sys.stderr = open(os.devnull, "w"), StringIO()  # noqa: SIM115, open until the process ends
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore"):  # of another launcher's environment, reported below
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise UserError(
             f"{size} processes were started together, which needs mpi4py ({error}); "
@@ -170,6 +173,7 @@ def leave(status: int) -> None:
         time.sleep(SECONDS_FOR_RANK_0)
         assert isinstance(sys.stderr, StringIO)
         print(sys.stderr.getvalue(), end="", file=sys.__stderr__, flush=True)
+    time.sleep(SECONDS_TO_PRINT)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # where MPI would print that it was asked to end
     world.comm.Abort(status)

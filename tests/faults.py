@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import minilstm
+from minilstm import ranks
 
 PACKAGE = Path(minilstm.__file__).parent
 WRITERS = {
@@ -68,6 +69,8 @@ def main():
     elif kind == "change":
         kill_at_change(int(number))
     elif kind in ("half", "full"):
+        if joined := ranks.join():
+            joined.comm.allgather(bytes(10**6))  # the files that MPI needs for itself
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kind == "half" else signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(number), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     from minilstm.cli import main as minilstm_main

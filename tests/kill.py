@@ -12,6 +12,8 @@ uninterrupted run:
     disk        a small separate disk, which is full from a random moment on
     read-only   a directory that is read-only from a random moment on
 
+With --ranks 2 each run is a job of two processes under mpiexec, and one of them is killed.
+
 The last two are skipped, with a message, if this user cannot create such a disk or directory. However this program
 ends, by Ctrl-C or SIGKILL, too, no directory stays read-only and no disk stays mounted.
 """
@@ -37,7 +39,8 @@ from tqdm import tqdm
 from minilstm.runs.directory import read_metrics
 
 KINDS = "moment", "line", "half", "full", "disk", "read-only"
-DEATHS = -signal.SIGKILL, -signal.SIGXFSZ
+DEATHS = -signal.SIGKILL, -signal.SIGXFSZ, signal.SIGKILL, signal.SIGXFSZ  # as subprocess and as mpiexec give them
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 TRAIN = (
     *("--hidden-size", "16", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "3", "--max-epoch", "1"),
     *("--optimizer", "adam", "--device", "cpu"),
@@ -70,10 +73,11 @@ def assert_same_run(one, other):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def start(arguments, fault="none:0"):
-    """Start a minilstm process."""
+def start(arguments, fault="none:0", ranks=1):
+    """Start a minilstm process, or an MPI job of several."""
+    launcher = [MPIEXEC, "-n", str(ranks)] if ranks > 1 else []
     return subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("faults.py"), fault, *map(str, arguments)],
+        [*launcher, sys.executable, Path(__file__).with_name("faults.py"), fault, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -81,20 +85,41 @@ def start(arguments, fault="none:0"):
     )
 
 
-def attempt(kind, arguments, run, rng, seconds):
+def ranks_of(process):
+    """The process ids of the ranks of a job: mpiexec starts a proxy, and that the ranks."""
+
+    def children(pid):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+    with suppress(OSError):
+        return [int(rank) for proxy in children(process.pid) for rank in children(proxy)]
+    return []
+
+
+def kill_one(process, ranks, rng):
+    """Kill a process, or one of the ranks of a job as soon as it has any."""
+    if ranks == 1:
+        return process.kill()
+    while process.poll() is None:
+        if len(pids := ranks_of(process)) == ranks:
+            with suppress(ProcessLookupError):
+                return os.kill(rng.choice(pids), signal.SIGKILL)
+
+
+def attempt(kind, arguments, run, rng, seconds, ranks=1):
     """Train until the end or until a fault of this kind; returns the exit status and standard error."""
     fault = {
         "line": f"line:{rng.randint(1, LINES)}",
         "half": f"half:{int(math.exp(rng.uniform(3, 11)))}",
         "full": f"full:{int(math.exp(rng.uniform(3, 11)))}",
     }.get(kind, "none:0")
-    process = start(arguments, fault)
+    process = start(arguments, fault, ranks)
     try:
         if kind in ("moment", "disk", "read-only"):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(rng.uniform(0, seconds))
         if kind == "moment":
-            process.kill()
+            kill_one(process, ranks, rng)
         with full(run.parent) if kind == "disk" else read_only(run) if kind == "read-only" else nullcontext():
             error = process.communicate(timeout=300)[1]
     finally:
@@ -170,7 +195,7 @@ def possible_kinds(base):
     return kinds, skipped
 
 
-def torture(base, kills, seed=0):
+def torture(base, kills, seed=0, ranks=1):
     """Do runs with faults, and compare each with the uninterrupted run, until `kills` processes have been killed.
 
     Returns
@@ -185,7 +210,7 @@ def torture(base, kills, seed=0):
     rng = random.Random(seed)
     corpus, whole = write_corpus(base / "corpus"), base / "whole"
     begin = time.perf_counter()
-    process = start(["train", "--data", corpus, "--out", whole, *TRAIN, *EVERY])
+    process = start(["train", "--data", corpus, "--out", whole, *TRAIN, *EVERY], ranks=ranks)
     try:
         assert process.wait() == 0, process.stderr.read()
     finally:
@@ -204,7 +229,7 @@ def torture(base, kills, seed=0):
                 arguments = ["--data", corpus, *TRAIN] if fresh else ["--resume", "--device", "cpu"]
                 enough = sum(tally[kind, "killed"] for kind in KINDS) == kills
                 kind = "none" if enough else rng.choice([*kinds[:4], "disk"] if on_disk else kinds)
-                status, error = attempt(kind, ["train", *arguments, "--out", run, *EVERY], run, rng, seconds)
+                status, error = attempt(kind, ["train", *arguments, "--out", run, *EVERY], run, rng, seconds, ranks)
                 outcome = {0: "missed", 2: "refused"}.get(status, "killed" if status in DEATHS else status)
                 assert outcome in ("missed", "refused", "killed"), (kind, status, error)
                 assert outcome != "refused" or kind in ("full", "disk", "read-only"), (kind, error)
@@ -223,11 +248,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1, help="processes under mpiexec, one of which is killed (1)")
     args = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exception, as Ctrl-C is: "finally" runs
     with tempfile.TemporaryDirectory() as folder:
-        tally, runs, skipped = torture(Path(folder), args.kills, args.seed)
+        tally, runs, skipped = torture(Path(folder), args.kills, args.seed, args.ranks)
     print(f"{'kind':12}{'killed':>10}{'refused':>10}{'missed':>10}")
     for kind in (*KINDS, None):
         row = [sum(n for (k, o), n in tally.items() if kind in (k, None) and o == outcome)

@@ -1,22 +1,19 @@
 """Many processes under mpiexec: the result of one process, the same weights on all, and faults. See also kill.py."""
 
 import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from kill import assert_same_run
+from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
 
-from minilstm import Config, init_train_state, load_corpus, plain
 from minilstm.cli import main
 from minilstm.layers.dropout import dropout_masks
 from minilstm.parallel import masks_of_streams
@@ -24,8 +21,6 @@ from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.directory import read_metrics
 
 HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(BIN), os.environ.get("PATH", "")]))
 MISSING = "no mpiexec" if not MPIEXEC else "" if importlib.util.find_spec("mpi4py") else "no mpi4py"
 needs_mpi = pytest.mark.skipif(bool(MISSING), reason=f'{MISSING}: pip install -e ".[mpi]"')
 TINY = "--hidden-size", "16", "--num-steps", "5", "--batch-size", "4", "--device", "cpu", "--threads", "1"
@@ -120,3 +115,221 @@ def test_evaluate_gives_the_perplexity_of_one_process(tmp_path, shared_corpus_di
         assert process.returncode == 0
         assert process.stdout == capsys.readouterr().out
         assert process.stderr.count("\n") == 1  # the device
+
+
+def different(first, second, cwd=None):
+    """Two ranks with different commands or directories."""
+    one, other = (command(1, *arguments)[1:] for arguments in (first, second))
+    return subprocess.run([MPIEXEC, *one, ":", *other], capture_output=True, text=True, timeout=60, cwd=cwd)
+
+
+def require_one_line(process, says, status=2):
+    assert (process.returncode, process.stdout) == (status, ""), process.stderr
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert says in process.stderr
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_ranks_that_cannot_train_together_are_refused_in_one_line_and_nothing_is_written(tmp_path, corpus_dir):
+    out = tmp_path / "run"
+    train = ["train", "--data", corpus_dir, *TINY, "--out", out]
+    require_one_line(mpiexec(3, *train), "--batch-size 4 cannot be divided among 3 processes")
+    require_one_line(
+        different(train, [*train, "--seed", "1"]), "the ranks differ in --seed: rank 1 has 1, rank 0 not given"
+    )
+    other = shutil.copytree(corpus_dir, tmp_path / "elsewhere" / "corpus")
+    (other / "test.txt").write_text("a b c\n" * 20)
+    relative = f"cd {{}} && {sys.executable} -m minilstm train --data corpus --out {out} {' '.join(TINY)}"
+    shells = [["-n", "1", "sh", "-c", relative.format(where)] for where in (tmp_path, other.parent)]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
+    require_one_line(process, "the ranks differ in the test text: rank 1 has ")
+    shutil.rmtree(other)
+    process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
+    require_one_line(process, "corpus")
+    require_one_line(mpiexec(2, *train, "--unknown"), "unknown: --unknown")
+    require_one_line(mpiexec(2, "generate", out), "generate runs in one process; start it without mpiexec")
+    require_one_line(mpiexec(2, *train, "--data", "-"), "only one of several processes can read standard input")
+    assert not out.exists()
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_a_directory_that_has_a_run_is_refused_by_all_ranks(tmp_path, shared_corpus_dir):
+    train = ["train", "--data", str(shared_corpus_dir), *TINY, "--out", str(tmp_path / "run"), "--max-steps", "0"]
+    assert main(train) == 0
+    require_one_line(mpiexec(2, *train), "already contains a run")
+
+
+@pytest.mark.parametrize("launcher", [("PMI_SIZE", "PMI_RANK"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_started_together_without_mpi4py_or_with_another_mpi(tmp_path, launcher, rank):
+    code = "import sys; sys.modules['mpi4py'] = None; from minilstm.cli import main; sys.exit(main())"
+    size, number = launcher
+    process = subprocess.run(
+        [sys.executable, "-c", code, "train", "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {size: "2", number: rank},
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert ("needs mpi4py" in process.stderr and process.stderr.count("\n") == 1) if rank == "0" else not process.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@needs_mpi
+def test_a_launcher_of_another_mpi_is_refused(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "minilstm", "train", "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
+    )
+    require_one_line(process, "2 processes were started together, but MPI")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_imports_no_mpi():
+    code = "import sys; from minilstm.cli import main; main(sys.argv[1:]); print('mpi4py' in sys.modules)"
+    process = subprocess.run(
+        [sys.executable, "-c", code, "gradcheck"], capture_output=True, text=True, env=os.environ | {"PMI_SIZE": "1"}
+    )
+    assert process.stdout.endswith("False\n")
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+def test_a_job_with_killed_ranks_and_refused_writes_ends_bit_for_bit_the_same(tmp_path):
+    tally, runs, _ = torture(tmp_path, kills=3, ranks=2)
+    assert sum(tally[kind, "killed"] for kind in KINDS) == 3
+    assert runs > 0
+
+
+class Job:
+    """A training job of two ranks under mpiexec, which has begun to train."""
+
+    def __init__(self, run, *arguments, fault="none:0"):
+        faults = [sys.executable, str(HERE / "faults.py"), fault]
+        self.run = run
+        self.process = subprocess.Popen(
+            [MPIEXEC, "-n", "2", *faults, "train", *map(str, arguments), "--out", str(run)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for_epoch(self):
+        while not self.process.stdout.readline().startswith("Epoch: 1 Learning rate"):
+            assert self.process.poll() is None, self.process.stderr.read()
+        time.sleep(0.5)
+
+    def end(self, timeout=60):
+        out, error = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, error
+
+
+LONG = *TINY, "--max-max-epoch", "1000"
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+@pytest.mark.parametrize(
+    ("number", "to"), [(signal.SIGINT, "mpiexec"), (signal.SIGTERM, "mpiexec"), (signal.SIGHUP, "a rank")]
+)
+def test_a_signal_stops_all_ranks_after_the_same_step_and_the_run_goes_on(tmp_path, shared_corpus_dir, number, to):
+    train = ["--data", shared_corpus_dir, *LONG]
+    job = Job(tmp_path / "run", *train)
+    try:
+        job.wait_for_epoch()
+        os.kill(job.process.pid if to == "mpiexec" else ranks_of(job.process)[1], number)
+        status, out, error = job.end()
+    finally:
+        job.process.kill()
+    assert status == 130, error
+    assert out.count("Stopped in epoch") == 1
+    steps = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").progress.step
+    assert f"after {steps} steps; saved" in out
+    whole = tmp_path / "whole"
+    assert mpiexec(2, "train", *train, "--out", whole, "--max-steps", steps + 20).returncode == 0
+    process = mpiexec(2, "train", "--resume", "--device", "cpu", "--out", tmp_path / "run", "--max-steps", steps + 20)
+    assert (process.returncode, process.stderr) == (0, "")
+    a, b = tensors(whole), tensors(tmp_path / "run")
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_job(tmp_path, shared_corpus_dir, rank):
+    job = Job(tmp_path / "run", "--data", shared_corpus_dir, *LONG)
+    try:
+        job.wait_for_epoch()
+        os.kill(ranks_of(job.process)[rank], signal.SIGKILL)
+        status, out, error = job.end(timeout=10)
+    finally:
+        job.process.kill()
+    assert status != 0
+    assert "BAD TERMINATION" in out + error
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_a_full_disk_on_rank_0_ends_the_job_in_one_line(tmp_path, shared_corpus_dir):
+    job = Job(tmp_path / "run", "--data", shared_corpus_dir, *LONG, "--checkpoint-every", "50", fault="full:20000")
+    try:
+        status, _, error = job.end(timeout=60)
+    finally:
+        job.process.kill()
+    assert status == 2
+    assert error.count("\n") == 1, error
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_runs_out_of_memory_ends_the_job_in_one_line(tmp_path, shared_corpus_dir, rank):
+    code = (
+        "import resource, sys; from mpi4py import MPI; from minilstm.cli import main; import minilstm.parallel as p\n"
+        "finish = p.Exchange.finish; steps = []\n"
+        "def fail(self, *arguments):\n"
+        " steps.append(1)\n"
+        f" if len(steps) == 30 and self.ranks.rank == {rank}: bytearray(2**62)\n"
+        " return finish(self, *arguments)\n"
+        "p.Exchange.finish = fail; sys.exit(main())"
+    )
+    arguments = ["train", "--data", str(shared_corpus_dir), *LONG, "--out", str(tmp_path / "run")]
+    process = subprocess.run(
+        [MPIEXEC, "-n", "2", sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert "out of memory" in process.stderr
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_weights_that_differ_between_ranks_are_noticed_at_the_next_checkpoint(tmp_path, shared_corpus_dir):
+    code = (
+        "import sys; from mpi4py import MPI; from minilstm.cli import main; import minilstm.parallel as p\n"
+        "finish = p.Exchange.finish\n"
+        "def flip(self, loss, grads, rows):\n"
+        " loss = finish(self, loss, grads, rows)\n"
+        " if self.ranks.rank: grads['decoder.bias'][3] += 1e-4\n"
+        " return loss\n"
+        "p.Exchange.finish = flip; sys.exit(main())"
+    )
+    arguments = ["train", "--data", str(shared_corpus_dir), *LONG, "--out", str(tmp_path / "run"), "--max-steps", "5"]
+    process = subprocess.run(
+        [MPIEXEC, "-n", "2", sys.executable, "-c", code, *arguments], capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert "after step 5 the weights of rank 1 are not those of rank 0" in process.stderr
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").progress.step == 0

@@ -8,7 +8,9 @@ from minilstm import __version__, ranks
 from minilstm.arguments import to_flag
 from minilstm.blocks import default_threads, use_threads
 from minilstm.device import keep_freed_memory, select_device
+from minilstm.errors import UserError
 from minilstm.model import select_kernels
+from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule, Kernels
 
 
@@ -25,6 +27,8 @@ def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
         note += f"; {threads} thread{'s'[: threads > 1]}"
     kernels = select_kernels(args.kernels, xp)
     if world:
+        if STREAM.fullmatch(args.data or ""):
+            raise UserError("only one of several processes can read standard input; give a file as the text")
         flags = {to_flag(name): value for name, value in vars(args).items() if name not in ("parser", "threads")}
         versions = {"the version of minilstm": __version__, "the version of NumPy": np.__version__}
         ranks.require_same(world, versions | flags | {"the device": xp.__name__, "the kernels": kernels.__name__})

@@ -13,7 +13,6 @@ from minilstm.runs.checkpoint import map_arrays, on_device
 from minilstm.runs.recorder import describe_machine
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus, fingerprints_of_text, load_corpus
-from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule
 
 
@@ -32,8 +31,6 @@ def share(state: TrainState, corpus: Corpus, text: StrPath | None, words: list[s
     B, R = state.config.batch_size, ranks.world.size
     if B % R:
         raise UserError(f"batch_size {B} cannot be divided among {R} processes; start as many as divide it")
-    if text is not None and STREAM.fullmatch(str(text)):
-        raise UserError("only one of several processes can read standard input; give a file as the text")
     ranks.world.comm.bcast((map_arrays(state, to_host), text, words))
     ranks.require_same(ranks.world, facts_of(state, corpus))
 
