@@ -1,9 +1,11 @@
 """minilstm evaluate: the perplexity of a trained model."""
 
+import hashlib
 import os
 import sys
 from argparse import Namespace
 
+from minilstm import ranks
 from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, positive, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
@@ -54,6 +56,9 @@ def run(args: Namespace) -> None:
     else:
         corpus = load_corpus(args.data or own_text(args.run, description), unit=config.unit, vocabulary=vocabulary)
         ids, changed = corpus.splits[split], own and split in changed_splits(description, corpus)
+    if ranks.world:
+        what = {"the text": hashlib.sha256(ids.tobytes()).hexdigest()[:16], "the weights": ranks.digest_of(state)[:16]}
+        ranks.require_same(ranks.world, what)
     also, progress = [], sys.stderr.isatty()
     if args.cache:
         size, theta, share = args.cache, args.cache_theta, args.cache_lambda
