@@ -74,7 +74,7 @@ def parallel_step(state: TrainState, kernels: Kernels) -> Callable[[Array, Array
         mine = ranks.columns(share * ranks.size)
         if not fused:
             return masks_of_streams(seed, step, of_batch, mine, keep_prob, dtype, like)
-        return np.ascontiguousarray(kernels.dropout_masks(seed, step, of_batch, keep_prob, dtype, like)[:, :, mine])
+        return kernels.dropout_masks(seed, step, of_batch, keep_prob, dtype, like)[:, :, mine].copy()
 
     own = SimpleNamespace(**vars(kernels) | {"dropout_masks": dropout_masks})
     if not fused and state.loss_scale is None:  # a CUDA graph has no exchange inside; half precision rescales first
@@ -143,7 +143,7 @@ class Exchange:
         others = {name: grad for name, grad in dense.items() if name not in self.means}
         like = next(iter(others.values()))
         others["loss"] = loss.reshape(1).astype(like.dtype)
-        others["stop"] = np.full(1, bool(self.ranks.requests), dtype=like.dtype, like=like)
+        others["stop"] = np.asarray([bool(self.ranks.requests)], dtype=like.dtype, like=like)
         self.start("others", list(others), list(others.values()))
         for name, grad in grads.items():
             if isinstance(grad, SparseGradient):
@@ -167,7 +167,8 @@ class Exchange:
         own, own_ids = self.empty(grad.values.shape, grad.values), self.empty(grad.ids.shape, grad.ids)
         copy_to(own, grad.values / (grad.counts * R))  # a repeated row counts once
         copy_to(own_ids, grad.ids)
-        rows, ids = self.empty((counts.sum(), D), grad.values), self.empty(counts.sum(), grad.ids)
+        N = int(counts.sum())
+        rows, ids = self.empty((N, D), grad.values), self.empty((N,), grad.ids)
         synchronize(grad.values)
         requests = comm.Iallgatherv(own, (rows, counts * D)), comm.Iallgatherv(own_ids, (ids, counts))
         while not all(request.Test() for request in requests):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pretended_gpu
 import pytest
 import safetensors.numpy
 from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
@@ -333,3 +334,24 @@ def test_weights_that_differ_between_ranks_are_noticed_at_the_next_checkpoint(tm
     assert process.stderr.count("\n") == 1, process.stderr
     assert "after step 5 the weights of rank 1 are not those of rank 0" in process.stderr
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").progress.step == 0
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.skipif(bool(pretended_gpu.missing()), reason=f"{pretended_gpu.missing()}")
+@pytest.mark.parametrize("cuda_aware", ["0", "1"])
+@pytest.mark.parametrize("kernels", ["fused", "plain"])
+def test_two_ranks_with_a_gpu_each_compute_what_one_does(tmp_path, shared_corpus_dir, kernels, cuda_aware):
+    # A pretended GPU, which has no queue of work: that the exchange waits for the device remains untested.
+    code = (
+        "import sys, pretended_gpu; pretended_gpu.pytest_configure(); from minilstm.cli import main; sys.exit(main())"
+    )
+    train = ["train", "--data", shared_corpus_dir, *TINY, "--device", "cuda", "--kernels", kernels, "--max-steps", "12"]
+    train += ["--keep-prob", "0.8", "--dtype", "float64", "--optimizer", "adam"]
+    path = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "MINILSTM_CUDA_AWARE_MPI": cuda_aware}
+    for launcher, name in (([], "one"), ([MPIEXEC, "-n", "2"], "two")):
+        subprocess.run(
+            [*launcher, sys.executable, "-c", code, *train, "--out", tmp_path / name], check=True, env=environment
+        )
+    assert error(tmp_path / "one", tmp_path / "two") < 1e-10

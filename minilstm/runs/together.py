@@ -39,9 +39,10 @@ def follow(world: ranks.Ranks, xp: ArrayModule) -> tuple[TrainState, Corpus]:
     """On the other ranks, in place of `new_run` or `resume_run`: the train state of rank 0, and the corpus."""
     state, text, words = world.comm.bcast(None)
     corpus = load_corpus(text, state.config.min_count, state.config.unit, words)
-    ranks.require_same(world, facts_of(state, corpus))
     use_precision(xp, state.config.precision)
-    return on_device(state, xp), corpus
+    state = on_device(state, xp)
+    ranks.require_same(world, facts_of(state, corpus))
+    return state, corpus
 
 
 def facts_of(state: TrainState, corpus: Corpus) -> dict[str, Any]:
