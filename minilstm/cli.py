@@ -9,6 +9,7 @@ import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
+from shlex import quote
 
 from minilstm import __version__, ranks
 from minilstm.arguments import Parser, print_error, with_flags
@@ -39,9 +40,18 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     # argparse would read -hidden as -h idden; with three hyphens it does not know it
     typed = [re.sub(r"^-(?=[A-Za-z][A-Za-z_-]+(=|$))", "---", argument) for argument in arguments[:flags_end]]
     args, unknown = parser.parse_known_args(typed + arguments[flags_end:])
+    rest = getattr(COMMANDS[args.command], "REST", None)
+    if rest and not any(argument.startswith("-") for argument in unknown):  # argparse takes them only in one piece
+        getattr(args, rest).extend(unknown)
+        unknown = []
     if unknown:
         unknown = [re.sub("^---", "-", argument) for argument in unknown]
         takes_run = any(action.dest in ("run", "runs") for action in args.parser._actions)
+        loose = getattr(COMMANDS[args.command], "LOOSE", None)
+        if loose and not any(argument.startswith("-") for argument in unknown):
+            args.parser.error(
+                one_line(f"unknown: {' '.join(unknown)}; did you mean {loose} {quote(' '.join(unknown))}?")
+            )
         hints = explain_unknown(unknown, args.parser._option_string_actions, takes_run)
         args.parser.error(one_line(f"unknown: {' '.join(unknown)}{hints}"))
     return args

@@ -39,7 +39,7 @@ def score(
     Returns
     -------
     float64 array (tokens,)
-        In nats. The first one is NaN if the vocabulary has no <eos>: there is nothing to predict it from.
+        In nats.
 
     Raises
     ------
@@ -54,12 +54,13 @@ def score(
     >>> np.exp(score(params, config, ["<eos>", "a", "b", "c"], [1, 2, 0])).round(6).tolist()
     [0.25, 0.25, 0.25]
     """
+    if EOS not in vocabulary:
+        raise UserError(f"the model knows no {EOS}, after which a sentence begins; train it again")
     if not len(ids):
         raise UserError("there is no text to score; give at least one word")
-    begins = [vocabulary.index(EOS)] if EOS in vocabulary else []
-    text = np.array([*begins, *ids])
+    text = np.array([vocabulary.index(EOS), *ids])
     like = params["decoder.bias"]
-    state, logs = zero_state(config, 1, like), [np.full(1 - len(begins), np.nan)]
+    state, logs = zero_state(config, 1, like), []
     for start in range(0, len(text) - 1, WINDOW):
         inputs, targets = text[start:-1][:WINDOW], text[start + 1 :][:WINDOW]  # (T,)
         x, state, _ = stack_forward(params, config, np.asarray(inputs[:, None], like=like), state, kernels=kernels)

@@ -52,7 +52,7 @@ def complaint(capsys, arguments):
         (["--learning-rate", "nan"], "--learning-rate must be a finite number"),
         (["--learning-rate", "-1"], "--learning-rate must be greater than 0"),
         (["--hidden-size", "2.5"], "--hidden-size"),
-        (["--batch-size", "100000"], "lower --num-steps or --batch-size"),
+        (["--batch-size", "100000"], "lower --batch-size, or lower --num-steps"),
         (["--dtype", "int8"], "--dtype"),
         (["--model", "huge"], "--model"),
         (["--max-steps", "-1"], "--max-steps"),

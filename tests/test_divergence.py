@@ -126,7 +126,7 @@ def test_overfitting_is_not_divergence(tmp_path):
     for name, words in (("train", "a b c "), ("valid", "c b a "), ("test", "a b c ")):
         (tmp_path / f"{name}.txt").write_text(words * 100)
     corpus = load_corpus(tmp_path)
-    config = Config(hidden_size=16, num_steps=5, batch_size=2, keep_prob=1.0, max_max_epoch=30, max_epoch=30)
+    config = Config(hidden_size=16, num_steps=5, batch_size=2, keep_prob=1.0, max_max_epoch=60, max_epoch=60)
     events = list(train(init_train_state(config, corpus.vocabulary), corpus))
     valid = [event.perplexity for event in events if isinstance(event, Report) and event.split == "valid"]
     assert valid[-1] > 100 * len(corpus.vocabulary)

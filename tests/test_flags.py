@@ -88,7 +88,7 @@ def test_the_flag_that_is_meant_is_named(capsys, flags, meant):
         ("--checkpoint x", ""),
         ("--foo", ""),
         ("--max 3", ""),  # begins two flags
-        ("text.txt", ""),
+        ("text.txt", "; did you mean --data text.txt?"),
     ],
 )
 def test_where_no_flag_is_meant_none_is_named(capsys, flags, says):

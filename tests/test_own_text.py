@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from minilstm.cli import main
+from minilstm.cli import main, parse
 from minilstm.config import Config
 from minilstm.errors import UserError
 from minilstm.generate import generate
@@ -152,7 +152,7 @@ def test_a_resumed_run_remembers_where_its_text_is_now(capsys, corpus_dir, tmp_p
     run = tmp_path / "r"
     output(capsys, "train", "--data", corpus_dir, "--out", run, *TINY)
     moved = corpus_dir.rename(tmp_path / "moved")
-    assert "does not exist" in complaint(capsys, "train", "--resume", "--out", run, "--max-max-epoch", "2")
+    assert "give its new place with --data" in complaint(capsys, "train", "--resume", "--out", run)
     monkeypatch.chdir(tmp_path)
     output(capsys, "train", "--resume", "--out", run, "--max-max-epoch", "2", "--data", "moved")
     assert json.loads((run / "config.json").read_text())["data"] == str(moved)
@@ -231,19 +231,28 @@ def test_the_probabilities_of_all_sentences_of_a_length_sum_to_one():
     assert total == pytest.approx(1, abs=1e-12)
 
 
-def test_the_first_token_is_not_predicted_where_no_sentence_ends():
+def test_a_text_without_a_newline_has_eos_in_its_vocabulary_all_the_same(capsys, tmp_path):
+    (tmp_path / "t.txt").write_text("a b c d " * 100)
+    (tmp_path / "other.txt").write_text("a b c\nd a\n")
+    output(capsys, "train", "--data", tmp_path / "t.txt", "--out", tmp_path / "r", *TINY)
+    assert "Text Perplexity: " in output(capsys, "evaluate", tmp_path / "r", "--data", tmp_path / "other.txt").out
+    assert "nan" not in output(capsys, "score", tmp_path / "r", "a b").out
+    assert output(capsys, "generate", tmp_path / "r", "--prompt", "a b\nc").out.startswith("a b\nc")
+
+
+def test_what_cannot_be_scored_is_told():
     config = Config(hidden_size=3)
-    logs = score(init_params(config, 2), config, ["a", "b"], [1, 0])
-    assert np.isnan(logs).tolist() == [True, False]
     with pytest.raises(UserError, match="no text to score"):
-        score(init_params(config, 2), config, ["a", "b"], [])
+        score(init_params(config, 2), config, ["<eos>", "b"], [])
+    with pytest.raises(UserError, match="knows no <eos>"):  # of an earlier version
+        score(init_params(config, 2), config, ["a", "b"], [1])
 
 
 def test_a_sentence_has_the_perplexity_that_evaluate_finds_after_a_newline(capsys, unk_run, tmp_path):
     (tmp_path / "t.txt").write_text("\nthe dog sat on the mat .\n")
     expected = re.search(r"Perplexity: (\S+)", output(capsys, "evaluate", unk_run, "--data", tmp_path / "t.txt").out)[1]
     printed = output(capsys, "score", unk_run, "the dog sat on the mat .").out
-    assert f"perplexity {expected} (" in printed
+    assert f"perplexity {expected}; " in printed
     lines = [line.split() for line in printed.splitlines()]
     assert [line[2] for line in lines[1:9]] == ["the", "dog", "sat", "on", "the", "mat", ".", "<eos>"]
     for probability, bits, _ in lines[1:9]:
@@ -287,25 +296,100 @@ def test_the_words_are_drawn_coloured_by_surprise(capsys, unk_run, tmp_path, suf
 
 def test_each_word_has_its_colour_and_place():
     tokens = ["plain", "striking", "<eos>"]
-    figure = draw_surprise([(tokens, np.array([0.0, 16.0, 8.0])), (["x" * 100], np.array([math.nan]))])
-    colours = [text.get_bbox_patch().get_facecolor() for text in figure.texts]
-    luminance = [0.3 * r + 0.6 * g + 0.1 * b for r, g, b, _ in colours]
-    assert luminance[1] < luminance[2] < luminance[0] < luminance[3] == pytest.approx(1)
+    figure = draw_surprise([(tokens, np.array([0.0, 16.0, 8.0])), (["x" * 100], np.array([1.0]))])
+    luminance = [0.3 * r + 0.6 * g + 0.1 * b for r, g, b, _ in (box.get_facecolor() for box in figure.artists)]
+    assert luminance[1] < luminance[2] < luminance[3] < luminance[0]
     assert [text.get_text() for text in figure.texts] == ["plain", "striking", "↵", "x" * 71 + "…"]
     assert figure.axes[0].get_xlabel() == "surprise (bits)"
+
+
+@pytest.mark.parametrize(("unit", "tokens"), [("char", list("Wide Wmwl")), ("word", ["Wide", "汉字", "Wmwl", "iii"])])
+def test_a_box_holds_its_whole_token_and_touches_no_other(unit, tokens):
+    figure = draw_surprise([(tokens, np.arange(len(tokens), dtype=float))], unit)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in figure.texts]
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    boxes = [box.get_window_extent(renderer) for box in figure.artists]
+    assert not any(a.x1 > b.x0 + 0.01 for a, b in itertools.pairwise(boxes))
+    for box, text in zip(boxes, figure.texts, strict=True):
+        inside = text.get_window_extent(renderer)
+        assert box.x0 - 0.6 <= inside.x0, text
+        assert inside.x1 <= box.x1 + 0.6, text
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 for box in boxes)
 
 
 def test_long_sentences_wrap_and_characters_join():
     assert arrange([["a" * 40, "b" * 40], ["c"]], 1) == [(0, 0, "a" * 40), (1, 0, "b" * 40), (2, 0, "c")]
     assert arrange([list("ab c")], 0) == [(0, 0, "a"), (0, 1, "b"), (0, 2, "·"), (0, 3, "c")]
-    assert shown("\x1b") == "·"
+    assert (shown("\x1b"), shown("a汉")) == (r"\x1b", r"a\u6c49")
 
 
 def test_sentences_come_from_standard_input_if_none_is_given(capsys, unk_run):
     command = [sys.executable, "-m", "minilstm", "score", str(unk_run)]
     result = subprocess.run(command, input="the dog sat\n", capture_output=True, text=True)
     assert result.stdout == output(capsys, "score", unk_run, "the dog sat").out
+
+
+def test_words_may_stand_after_flags(capsys, unk_run, tmp_path):
+    printed = output(capsys, "score", unk_run, "--which", "last", "the dog", "the cat").out
+    assert printed == output(capsys, "score", unk_run, "the dog", "the cat").out
+    output(capsys, "plot", unk_run, "-o", tmp_path / "p.png", unk_run)
+
+
+@pytest.mark.parametrize(("command", "flag"), [("train", "--data"), ("evaluate", "--data"), ("generate", "--prompt")])
+def test_a_word_without_a_flag_is_answered_with_the_flag(capsys, unk_run, command, flag):
+    run = [] if command == "train" else [str(unk_run)]
+    with pytest.raises(SystemExit, match="2"):
+        parse([command, *run, "my text"])
+    assert f"unknown: my text; did you mean {flag} 'my text'?" in capsys.readouterr().err
+
+
+def test_characters_of_the_toy_corpus_are_trained_without_a_floor(capsys, tmp_path):
+    printed = output(capsys, "train", "--unit", "char", "--out", tmp_path / "r", "--max-steps", "1", *TINY).out
+    assert "Floor" not in printed
+
+
+def test_a_run_on_standard_input_says_how_to_give_it_again(capsys, tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sat .\n" * 100)
+    with open(tmp_path / "t.txt", "rb") as file:
+        printed = output(capsys, "train", "--data", f"/dev/fd/{file.fileno()}", "--out", tmp_path / "r", *TINY).out
+    assert f"minilstm evaluate {tmp_path / 'r'} --split valid --data -\n" in printed
+    assert f"minilstm train --resume --out {tmp_path / 'r'} --data - --max-max-epoch 3\n" in printed
+
+
+@pytest.mark.parametrize("lines", [12, 30, 70])
+def test_as_much_text_as_the_message_says_is_enough(capsys, tmp_path, lines):
+    flags = ["--out", tmp_path / "r", "--hidden-size", "3", "--max-max-epoch", "1"]
+    (tmp_path / "t.txt").write_text("the cat sat on the mat .\n" * lines)
+    message = complaint(capsys, "train", "--data", tmp_path / "t.txt", *flags)
+    factor = float(re.search(r"give ([\d.]+) times as much text", message)[1])
+    (tmp_path / "t.txt").write_text("the cat sat on the mat .\n" * math.ceil(factor * lines))
+    output(capsys, "train", "--data", tmp_path / "t.txt", *flags)
+
+
+def test_a_short_text_without_blanks_is_advised_to_be_read_by_characters(capsys, tmp_path):
+    for text in ("我们去学校\n" * 100, "ACGT" * 1000 + "\n"):
+        (tmp_path / "t.txt").write_text(text)
+        message = complaint(capsys, "train", "--data", tmp_path / "t.txt", "--out", tmp_path / "r", "--min-count", "2")
+        assert "--unit char" in message
+
+
+def test_a_text_of_words_that_the_model_does_not_know_is_told(capsys, unk_run, corpus_dir):
+    printed = output(capsys, "evaluate", unk_run, "--data", corpus_dir)
+    assert "so its perplexity says little; the model does not know its words" in printed.err
+
+
+def test_a_home_directory_that_nobody_has_is_no_traceback(capsys, unk_run):
+    assert "does not exist" in complaint(capsys, "train", "--data", "~nobody9/text.txt")
+
+
+def test_a_directory_of_compressed_files_is_a_corpus(capsys, corpus_dir, tmp_path):
+    for file in list(corpus_dir.iterdir()):
+        (corpus_dir / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    output(capsys, "train", "--data", corpus_dir, "--out", tmp_path / "r", *TINY)
+
+
+def test_what_is_wrong_with_standard_input_is_said_of_it(capsys, tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"caf\xe9\n")
+    with open(tmp_path / "t.txt", "rb") as file:
+        message = complaint(capsys, "train", "--data", f"/dev/fd/{file.fileno()}", "--out", tmp_path / "r")
+    assert "standard input line 1 is not UTF-8" in message

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minilstm.config import Config
 from minilstm.errors import UserError
+from minilstm.text.batches import require_length
 from minilstm.text.corpus import find_grammar, load_corpus, load_text, unknown_share
 from minilstm.text.reading import CHUNK_SIZE, TextSlice
 
@@ -67,13 +69,14 @@ def test_a_file_of_few_lines_is_cut_by_tokens(tmp_path, unit, lines):
     assert total == len(list(TextSlice(tmp_path / "t.txt", unit).tokens())) - (lines == 1)  # its newline
 
 
-@pytest.mark.parametrize("tokens", range(13))
-def test_eleven_tokens_are_enough_to_be_split_as_the_message_says(tmp_path, tokens):
+@pytest.mark.parametrize("tokens", [0, 1, 5, 10, 40, 41, 50, 1000])
+def test_forty_tokens_are_enough_to_be_split_as_the_message_says(tmp_path, tokens):
     path = write(tmp_path / "t.txt", "a " * tokens)
-    if tokens >= 11:
-        assert all(len(ids) for ids in load_corpus(path).splits.values())
+    if tokens >= 40:
+        config = Config(batch_size=1, num_steps=1)
+        require_length(load_corpus(path), config)
     else:
-        with pytest.raises(UserError, match="too few to split 90/5/5; give at least 11"):
+        with pytest.raises(UserError, match="too few to split 90/5/5; give at least 40"):
             load_corpus(path)
 
 
@@ -125,10 +128,12 @@ def test_a_text_that_ends_within_a_character_is_refused(tmp_path):
         load_corpus(write(tmp_path / "t.txt", "a\nb\né".encode()[:-1]))
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_utf_16_is_recognized(tmp_path, encoding):
-    with pytest.raises(UserError, match=r"is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8"):
-        load_corpus(write(tmp_path / "t.txt", "\ufeffa b\n".encode(encoding).replace(b"\xff\xfe\xff\xfe", b"\xff\xfe")))
+@pytest.mark.parametrize(
+    ("encoding", "name"), [(f"utf-{n}-{end}", f"UTF-{n}") for n in (16, 32) for end in ("le", "be")]
+)
+def test_utf_16_and_32_are_recognized(tmp_path, encoding, name):
+    with pytest.raises(UserError, match=f"is {name} text; convert it: iconv -f {name} -t UTF-8"):
+        load_corpus(write(tmp_path / "t.txt", "\ufeffa b\n".encode(encoding)))
 
 
 @pytest.mark.parametrize("text", ["", "anna\n" * 3, "".join(f"name{n}\n" for n in range(50)), "我们" * 40 + "\n"])

@@ -9,9 +9,11 @@ from minilstm import ranks
 from minilstm.arguments import Parser, add_device_flags, add_which_flag, path, positive, print_error
 from minilstm.commands.backend import select_backend
 from minilstm.commands.texts import print_unknown_shares
+from minilstm.errors import UserError
 from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
 
 DESCRIPTION = "Print the perplexity of a trained model on a split."
+LOOSE = "--data"  # what a word without a flag is probably meant for
 EXAMPLE = "minilstm evaluate runs/small --split test"
 
 
@@ -67,6 +69,8 @@ def run(args: Namespace) -> None:
     if args.dynamic is not None:
         value = evaluate_dynamically(state.params, config, ids, args.dynamic, kernels, progress)
         also.append((f"dynamic evaluation (rate {args.dynamic:g})", value))
+    if len(ids) < 2:
+        raise UserError(f"{args.data} has {len(ids)} token; give at least 2")
     perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=progress)
     print(note, file=sys.stderr)  # only now: an error must be one line
     if changed:
@@ -81,4 +85,4 @@ def run(args: Namespace) -> None:
     for how, value in also:
         print(f"{name.capitalize()} Perplexity with {how}: {format_perplexity(value, config.unit)}")
     if UNK in vocabulary:
-        print_unknown_shares({name: unknown_share(ids, vocabulary)}, config.unit)
+        print_unknown_shares({name: unknown_share(ids, vocabulary)}, config.unit, own)

@@ -10,6 +10,7 @@ from minilstm.errors import escape_control_chars
 from minilstm.text.corpus import EOS, UNK
 
 DESCRIPTION = "Generate text with a trained model."
+LOOSE = "--prompt"  # what a word without a flag is probably meant for
 EXAMPLE = 'minilstm generate runs/small --prompt "the company said" --temperature 0.8'
 
 

@@ -7,6 +7,7 @@ from minilstm.errors import escape_control_chars
 from minilstm.runs.curves import PANELS
 
 DESCRIPTION = "Plot the perplexity curves of one or more runs."
+REST = "runs"  # may also stand after flags
 EXAMPLE = "minilstm plot runs/small runs/medium -o curves.png"
 
 

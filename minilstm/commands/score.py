@@ -16,6 +16,7 @@ from minilstm.types import Array
 DESCRIPTION = "Print how probable a trained model finds each word of a sentence."
 EXAMPLE = 'minilstm score runs/small "the company said it expects a profit"'
 
+REST = "sentences"  # may also stand after flags
 MAX_LINE = 1_000_000  # characters of a sentence
 
 
@@ -87,7 +88,4 @@ def print_sentence(tokens: list[str], bits: Array, unit: str) -> None:
 
 def summary(bits: Array, unit: str) -> str:
     """The perplexity of a text from the surprise of its tokens."""
-    known = bits[~np.isnan(bits)]
-    if not len(known):
-        return "nothing to predict"
-    return f"perplexity {format_perplexity(2.0 ** known.mean(), unit)} ({known.sum():.2f} bits, {len(known):,} tokens)"
+    return f"perplexity {format_perplexity(2.0 ** bits.mean(), unit)}; {bits.sum():.2f} bits, {len(bits):,} tokens"

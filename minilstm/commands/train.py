@@ -28,9 +28,11 @@ from minilstm.errors import UserError, escape_control_chars
 from minilstm.progress import is_done, out_of_patience
 from minilstm.step import TrainState
 from minilstm.text.corpus import UNK, Corpus, unknown_share
+from minilstm.text.reading import STANDARD_INPUT
 from minilstm.types import Kernels
 
 DESCRIPTION = "Train a language model; by default the toy model, in about a minute."
+LOOSE = "--data"  # what a word without a flag is probably meant for
 EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
 
 
@@ -140,7 +142,7 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} {units}"))
     if UNK in corpus.vocabulary:
         shares = {split: unknown_share(ids, corpus.vocabulary) for split, ids in corpus.splits.items()}
-        print_unknown_shares(shares, config.unit)
+        print_unknown_shares(shares, config.unit, own=not args.init_from)
     size = sum(param.size for param in state.params.values())
     print(escape_control_chars(f"Model: {config.model}, {size:,} parameters, into {run}"))
     if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):
@@ -165,7 +167,8 @@ def train_and_print(
     from minilstm.runs.recorder import train_and_record
     from minilstm.train import reached
 
-    config, progress, resume = state.config, state.progress, resume_command(run, args.tensorboard)
+    config, progress, text = state.config, state.progress, " --data -" * (corpus.name == STANDARD_INPUT)
+    resume = resume_command(run, args.tensorboard) + text
     try:
         print_start(args, note, run, state, corpus, floor)
         test_perplexity = train_and_record(
@@ -187,7 +190,7 @@ def train_and_print(
     if 0 < progress.best_epoch < progress.epoch and (run / BEST).exists():
         lines += [f"Best checkpoint, of epoch {progress.best_epoch}: {run / BEST}"]
     lines += ["Next:"]
-    lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid"]
+    lines += [f"  minilstm generate {quote(str(run))}", f"  minilstm evaluate {quote(str(run))} --split valid{text}"]
     lines += [f"  tensorboard --logdir {quote(str(run))}"] * args.tensorboard
     if out_of_patience(config, progress):
         lines += [f"  {resume} --patience {progress.epoch - progress.best_epoch + 2}"]

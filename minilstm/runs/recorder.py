@@ -112,7 +112,9 @@ def train_and_record(
                     if line := line_of(event, unit, on_terminal, of_best):
                         print_or_stop(line, stop_requested)
                     if event.split == "valid" and (line := divergence_line(trained, event, state)):
-                        print_or_stop(line, stop_requested)
+                        pictures_fail = not plot_curve(run, quiet=pictures_fail)
+                        if event.epoch < state.config.max_max_epoch:  # or else `train` ends with an error
+                            print_or_stop(line, stop_requested)
                     if event.split == "test" and not of_best:
                         test_perplexity = event.perplexity
                         pictures_fail = not plot_curve(run, quiet=pictures_fail)
@@ -208,13 +210,14 @@ def line_of(report: Report, unit: str, on_terminal: bool, of_best: bool) -> str:
     if report.done == 1 or on_terminal:
         return ""
     perplexity = format_perplexity(report.perplexity)
-    return f"{report.done:.3f} perplexity: {perplexity} speed: {report.words_per_second:.0f} wps"
+    speed = f"{report.words_per_second:.0f} {'wps' if unit == 'word' else 'cps'}"
+    return f"{report.done:.3f} perplexity: {perplexity} speed: {speed}"
 
 
 def divergence_line(trained: EpochTrained, valid: Report, state: TrainState) -> str:
-    """The line printed after an epoch that has diverged; after the last, `train` raises an error instead."""
+    """The line printed after an epoch that has diverged."""
     vocab_size = len(state.params["decoder.bias"])
-    if valid.epoch == state.config.max_max_epoch or not has_diverged(trained.perplexity, valid.perplexity, vocab_size):
+    if not has_diverged(trained.perplexity, valid.perplexity, vocab_size):
         return ""
     return (
         f"Epoch: {valid.epoch} diverged: perplexities far above {vocab_size}, that of random guessing; "

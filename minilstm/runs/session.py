@@ -30,7 +30,7 @@ from minilstm.runs.moments import remove_other_moments
 from minilstm.runs.together import share
 from minilstm.runs.weights import Source, config_from, initial_params, reopen_source
 from minilstm.step import TrainState, init_train_state
-from minilstm.text.batches import eval_batches, num_windows
+from minilstm.text.batches import num_windows, require_length
 from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus, unknown_share
 from minilstm.text.grammar import oracle_perplexity
 from minilstm.text.reading import STREAM
@@ -80,7 +80,8 @@ def new_run(
         data = own_text(source.path.parent, read_description(source.path.parent))
     corpus = load_checked_corpus(data, config, source and source.words)
     unknown = source and unknown_share(corpus.splits["test"], corpus.vocabulary)
-    floor = None if config.min_count > 1 or unknown else oracle_perplexity(corpus)  # <unk> changes the language
+    other_language = config.min_count > 1 or config.unit != "word" or unknown  # <unk> is none of its words
+    floor = None if other_language else oracle_perplexity(corpus)
     use_precision(xp, config.precision)
     params = source and initial_params(source, config, corpus)
     state, init_from = init_train_state(config, corpus.vocabulary, xp, params), source and source.identity()
@@ -171,8 +172,11 @@ def changed_splits(description: dict[str, Any], corpus: Corpus) -> list[str]:
 
 def own_text(run: StrPath, description: dict[str, Any]) -> str | None:
     """Path of the corpus that a run was trained on; None is the embedded toy corpus."""
-    if description["data"] == "-":
+    data = description["data"]
+    if data == "-":
         raise UserError(f"{run} was trained on standard input; give the text again, with --data -")
+    if data is not None and not os.path.exists(data):
+        raise UserError(f"{data}, the corpus of {run}, is not there; if it has moved, give its new place with --data")
     return description["data"]
 
 
@@ -206,14 +210,7 @@ def load_own_checkpoint(
 def load_checked_corpus(data: str | None, config: Config, vocabulary: list[str] | None = None) -> Corpus:
     """Load a corpus, with its own vocabulary or another, and check that every split is long enough."""
     corpus = load_corpus(data, config.min_count, config.unit, vocabulary)
-    tokens = len(corpus.splits["train"])
-    if num_windows(tokens // config.batch_size, config.num_steps) < 1:
-        raise UserError(
-            f"the train text has {tokens} tokens, but one window of {config.num_steps} steps in {config.batch_size} "
-            f"streams needs {(config.num_steps + 1) * config.batch_size}; lower num_steps or batch_size"
-        )
-    for split in ("valid", "test"):
-        eval_batches(config, split, corpus.splits[split])
+    require_length(corpus, config)
     return corpus
 
 

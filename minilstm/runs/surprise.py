@@ -27,7 +27,7 @@ def plot_surprise(scored: Sequence[tuple[list[str], Array]], output: StrPath, un
     Parameters
     ----------
     scored : list of (tokens, bits)
-        The tokens of each sentence, and their surprise, array (tokens,); NaN is not coloured.
+        The tokens of each sentence, and their surprise, array (tokens,).
     output : path
         A .png, .svg or .pdf file, written atomically.
     unit : {"word", "char"}
@@ -50,29 +50,32 @@ def draw_surprise(scored: Sequence[tuple[list[str], Array]], unit: str = "word")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
 
     places = arrange([tokens for tokens, _ in scored], 0 if unit == "char" else 1)
     bits = [value for _, values in scored for value in values]
-    scale = Normalize(0, max(LEAST_TOP, math.ceil(max((b for b in bits if not math.isnan(b)), default=0))))
+    scale = Normalize(0, max(LEAST_TOP, math.ceil(max(bits))))
     colours = colormaps[COLOURS]
     lines = 1 + max(line for line, _, _ in places)
     text_width, text_height = COLUMNS * WIDTH, lines * HEIGHT
     figure = Figure(figsize=(text_width + 0.4, text_height + 0.95), dpi=150)
     width, height = figure.get_size_inches()
+    margin = 0.4 * WIDTH * (unit == "word")  # of a word's box, on each side
     for (line, column, token), value in zip(places, bits, strict=True):
-        known = not math.isnan(value)
-        dark = known and scale(value) > 0.6
+        x, y = 0.2 + column * WIDTH, height - 0.15 - (line + 0.5) * HEIGHT  # left, middle; in inches
+        corner = (x - margin) / width, (y - 0.36 * HEIGHT) / height
+        box = (len(token) * WIDTH + 2 * margin) / width, 0.72 * HEIGHT / height
+        figure.add_artist(Rectangle(corner, *box, facecolor=colours(scale(value)), edgecolor="none", zorder=0))
         figure.text(
-            (0.2 + column * WIDTH) / width,
-            1 - (0.15 + (line + 0.5) * HEIGHT) / height,
+            x / width,
+            y / height,
             token,
-            family="monospace",
+            family="DejaVu Sans Mono",
             size=SIZE,
-            color="white" if dark else "black",
-            verticalalignment="center",
+            color="white" if scale(value) > 0.6 else "black",
+            verticalalignment="center_baseline",
             parse_math=False,
-            bbox={"facecolor": colours(scale(value)) if known else "white", "edgecolor": "none", "pad": 2.2},
         )
     axes = figure.add_axes((0.25, 0.5 / height, 0.5, 0.14 / height))
     ticks = MaxNLocator(8, integer=True)
@@ -97,7 +100,10 @@ def arrange(sentences: Sequence[list[str]], space: int) -> list[tuple[int, int, 
 
 
 def shown(token: str) -> str:
-    """A token as it is drawn: what is not visible by a sign, and what is too long cut off."""
+    """A token as it is drawn: what is not visible by a sign, what the font lacks by its code, the too long cut off."""
+    from matplotlib.font_manager import findfont, get_font
+
+    glyphs = get_font(findfont("DejaVu Sans Mono")).get_charmap()
     text = {EOS: "\u21b5", " ": "\u00b7"}.get(token, token)  # signs of an end of line, and of a blank
-    text = "".join(char if char.isprintable() else "\u00b7" for char in text)
+    text = "".join(char if char.isprintable() and ord(char) in glyphs else ascii(char)[1:-1] for char in text)
     return text if len(text) <= COLUMNS else f"{text[: COLUMNS - 1]}\u2026"

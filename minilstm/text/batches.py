@@ -27,10 +27,13 @@ next. The columns are treated as independent texts: the model never learns that 
 incomplete last window (here the single row g o w); evaluation does not.
 """
 
+import math
+
 import numpy as np
 
 from minilstm.config import Config
 from minilstm.errors import UserError
+from minilstm.text.corpus import Corpus, lacks_blanks
 from minilstm.types import Array
 
 MAX_TOKENS = 20_000  # of a window in evaluation
@@ -123,6 +126,28 @@ def eval_batches(config: Config, split: str, ids: Array) -> tuple[Array, int]:
     if len(ids) < 2 * batch_size:
         raise UserError(
             f"the {split} text has {len(ids)} tokens, too few for {batch_size} streams; give at least "
-            f"{2 * batch_size}, or lower batch_size"
+            f"{2 * batch_size}{', or lower batch_size' * (batch_size > 1)}"
         )
     return batchify(ids, batch_size), max(1, min(num_steps, MAX_TOKENS // batch_size))
+
+
+def require_length(corpus: Corpus, config: Config) -> None:
+    """Check that every split is long enough: for one window of training, and one prediction of each stream.
+
+    Raises
+    ------
+    UserError
+    """
+    B = config.batch_size
+    needed = {"train": (config.num_steps + 1) * B, "valid": 2 * B, "test": 2}
+    sizes = {split: len(ids) for split, ids in corpus.splits.items()}
+    short = [split for split in needed if sizes[split] < needed[split]]
+    if not short:
+        return
+    what = "; ".join(f"the {split} text has {sizes[split]} tokens, but needs {needed[split]}" for split in short)
+    share = 0.05 * sum(sizes.values())  # of valid and test, if they are from a single file: they have whole lines
+    factor = max(needed[split] / min(sizes[split], share if split != "train" else math.inf) for split in short)
+    cures = [f"give {math.ceil(12 * factor) / 10:g} times as much text"]
+    cures += ["lower batch_size"] * (B > 1) + ["lower num_steps"] * ("train" in short)
+    cures += ["read characters with unit char, if the text has no blanks"] * lacks_blanks(corpus, config.unit)
+    raise UserError(f"{what} for {B} streams of {config.num_steps} steps: {', or '.join(cures)}")

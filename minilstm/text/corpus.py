@@ -16,11 +16,12 @@ import numpy as np
 
 from minilstm.errors import UserError
 from minilstm.files import StrPath, read_text
-from minilstm.text.reading import EOS, STREAM, UNK, TextSlice, as_file
+from minilstm.text.reading import EOS, STANDARD_INPUT, STREAM, UNK, TextSlice, as_file
 from minilstm.types import Array
 
 SPLITS = "train", "valid", "test"
 FILE_NAMES = "ptb.{}.txt", "{}.txt", "wiki.{}.tokens", "wiki.{}.raw"
+ADVICE_GIVEN = "give a text of its words; training with min_count 2 makes a model that reads any text"
 SPLIT_POINTS = 0.90, 0.95  # where a single file is divided into train, valid and test
 
 
@@ -88,7 +89,7 @@ def load_corpus(
     >>> " ".join(corpus.vocabulary[id] for id in corpus.splits["valid"][:8])
     'the sailor sang : " every tired tailor'
     """
-    name = "toy (embedded)" if path is None else "standard input" if STREAM.fullmatch(str(path)) else str(path)
+    name = "toy (embedded)" if path is None else STANDARD_INPUT if STREAM.fullmatch(str(path)) else str(path)
     with as_file(toy_directory() if path is None else path) as path:
         slices = find_splits(path, unit)
         words = vocabulary or build_vocabulary(slices["train"], min_count)
@@ -115,7 +116,7 @@ def find_splits(path: Path, unit: str = "word") -> dict[str, TextSlice]:
     """Locate the three splits: "train", "valid", "test" -> TextSlice."""
     if path.is_dir():
         for names in FILE_NAMES:
-            files = {split: path / names.format(split) for split in SPLITS}
+            files = {split: compressed(path / names.format(split)) for split in SPLITS}
             if files["train"].exists():
                 missing = [file.name for file in files.values() if not file.exists()]
                 if missing:
@@ -143,7 +144,14 @@ def find_splits(path: Path, unit: str = "word") -> dict[str, TextSlice]:
                 "valid": TextSlice(path, unit, train_end, valid_end, by),
                 "test": TextSlice(path, unit, valid_end, size, by),
             }
-    raise UserError(f"{path} has {num_tokens} tokens, too few to split 90/5/5; give at least 11, or a directory")
+    hint = "; if it has no blanks, unit char reads its characters" * (unit == "word")
+    raise UserError(f"{path} has {num_tokens} tokens, too few to split 90/5/5; give at least 40{hint}")
+
+
+def compressed(path: Path) -> Path:
+    """The path of a file, or that of its compressed form if only that is there."""
+    packed = path.with_name(path.name + ".gz")
+    return packed if packed.exists() and not path.exists() else path
 
 
 def build_vocabulary(text: TextSlice, min_count: int = 1) -> list[str]:
@@ -151,6 +159,7 @@ def build_vocabulary(text: TextSlice, min_count: int = 1) -> list[str]:
     counts = Counter(text.tokens())
     if not counts:
         raise UserError(f"{text.path} is empty; a corpus needs training text")
+    counts[EOS] += 0  # also of a text of one line: generation begins with it, and other texts may have it
     if min_count > 1:
         rare = [word for word, count in counts.items() if count < min_count and word not in (EOS, UNK)]
         counts[UNK] += sum(counts.pop(word) for word in rare)
@@ -175,7 +184,7 @@ def encode(text: TextSlice, vocabulary: list[str], given: bool) -> Array:
                 if id is None:
                     raise UserError(
                         f"{text.path} line {line_number}: {token!r} is not in the training vocabulary, "
-                        f"which has no {UNK}; {'give a text of its words' if given else advice(text)}"
+                        f"which has no {UNK}; {ADVICE_GIVEN if given else advice(text)}"
                     )
                 yield id
 
@@ -194,6 +203,14 @@ def advice(text: TextSlice) -> str:
         return "hardly any of its words occurs twice (a list, or text without blanks?): unit char reads its characters"
     tokens = "words" if text.unit == "word" else "characters"
     return f"min_count 2 maps unknown {tokens}, and those seen only once, to {UNK}"
+
+
+def lacks_blanks(corpus: Corpus, unit: str) -> bool:
+    """Whether the words of a text are probably none: most lines are one word, or the words are very long."""
+    ids = corpus.splits["train"]
+    lengths = np.array([len(word) for word in corpus.vocabulary])
+    ends = ids == corpus.vocabulary.index(EOS)
+    return unit == "word" and bool(ends.mean() > 0.3 or lengths[ids[~ends]].mean() > 12)
 
 
 def unknown_share(ids: Array, vocabulary: list[str]) -> float:

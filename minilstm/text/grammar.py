@@ -118,7 +118,9 @@ class Grammar:
             probability, state = begin(word) if state == start else self.advance(state, word)
             if not state:
                 text = " ".join(words[max(0, n - 8) : n + 1])
-                raise UserError(f"the grammar cannot generate {text!r}; generate the corpus again")
+                raise UserError(
+                    f"the grammar cannot generate {text!r}; generate the corpus again, or move grammar.txt away"
+                )
             logs.append(math.log(probability))
         return logs
 

@@ -23,7 +23,9 @@ from minilstm.files import StrPath, open_regular
 EOS, UNK = "<eos>", "<unk>"
 CHUNK_SIZE = 2**16  # characters read at a time: a whole text may be a single line
 MAX_UNPACKED_BYTES = 2**30  # of a gzip file: a small one can be made to unpack to any size
-GZIP, UTF16 = b"\x1f\x8b", (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+GZIP = b"\x1f\x8b"
+UTF16, UTF32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+STANDARD_INPUT = "standard input"
 STREAM = re.compile(r"-|/dev/(stdin|fd/\d+)")  # standard input, or a shell's <(command)
 
 
@@ -79,7 +81,9 @@ def iter_tokens(path: Path, unit: str = "word") -> Iterator[tuple[int, list[str]
     line_number, partial_word = 1, ""
     for chunk in iter_text(path):
         if "\0" in chunk:
-            raise UserError(f"{path} line {line_number} has a NUL byte; give UTF-8 text, not a binary file")
+            raise UserError(
+                f"{path} line {line_number} has a NUL byte; give UTF-8 text, neither UTF-16 nor a binary file"
+            )
         line_ends = chunk.endswith("\n")
         if unit == "char":
             tokens = list(chunk[: len(chunk) - line_ends])
@@ -108,8 +112,9 @@ def iter_text(path: Path) -> Iterator[str]:
         with open(path, "rb", opener=open_regular) as file:
             start = file.peek(4)
             packed = gzip.GzipFile(fileobj=file) if start.startswith(GZIP) else None
-            if start.startswith(UTF16):
-                raise UserError(f"{path} is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8")
+            if start.startswith((*UTF32, *UTF16)):
+                name = "UTF-32" if start.startswith(UTF32) else "UTF-16"
+                raise UserError(f"{path} is {name} text; convert it: iconv -f {name} -t UTF-8")
             with io.TextIOWrapper(packed or file, encoding="utf-8") as text:
                 size, at_start = 0, True
                 while chunk := text.readline(CHUNK_SIZE):
@@ -148,7 +153,7 @@ def as_file(path: StrPath) -> Iterator[Path]:
     A text is read more than once, which a stream does not allow.
     """
     if not STREAM.fullmatch(str(path)):
-        yield Path(path).expanduser()
+        yield Path(os.path.expanduser(path))
         return
     with tempfile.TemporaryDirectory(prefix="minilstm-") as folder:
         copy = Path(folder, "standard-input")
@@ -158,4 +163,7 @@ def as_file(path: StrPath) -> Iterator[Path]:
                 shutil.copyfileobj(stream, file)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}; give a text file") from None
-        yield copy
+        try:
+            yield copy
+        except UserError as error:
+            raise UserError(str(error).replace(str(copy), STANDARD_INPUT)) from None
