@@ -16,7 +16,9 @@ NOISE = 1e-12  # relative difference between two calls of a deterministic functi
 
 
 def require_float64(params: Params) -> None:
-    """Refuse parameters that are not float64 arrays."""
+    """Refuse parameters that are not a dict of float64 arrays."""
+    if not isinstance(params, Mapping):
+        raise ValueError(f"the parameters must be a dict, name -> array, not {describe(params)}")
     for name, param in params.items():
         if getattr(param, "dtype", None) != "float64" or not hasattr(param, "__setitem__"):
             raise ValueError(f"finite differences need float64 arrays, but {name} is {describe(param)}")

@@ -265,3 +265,9 @@ def test_gradients_in_memory_that_is_reused_are_kept(params):
 
     with warnings.catch_warnings(action="error"):
         assert max(errors(function, params).values()) < 1e-9
+
+
+@pytest.mark.parametrize("wrong", [[np.ones(2)], np.ones(2), None])
+def test_parameters_that_are_no_dict_are_told(wrong):
+    with pytest.raises(ValueError, match="the parameters must be a dict, name -> array, not"):
+        check_gradients(sines, wrong)

@@ -625,3 +625,31 @@ def test_a_config_json_that_no_run_writes_is_no_bug(finished_run, tmp_path, caps
         status = main(["plot", str(one), str(other), *flags, "-o", str(tmp_path / "p.png")])
         assert status in (0, 2)
         assert capsys.readouterr().err.count("\n") <= 1
+
+
+def test_the_speed_of_characters_is_that_of_characters(finished_run, tmp_path):
+    run = with_rows(finished_run, tmp_path / "r", TRAIN, VALID)
+    description = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(description | {"unit": "char"}))
+    labels = [axes.get_ylabel() for axes in figure_of(run, panels=["perplexity", "speed"]).axes]
+    assert labels == ["perplexity per character (log scale)", "speed\n(characters per second)"]
+
+
+def test_best_epochs_that_differ_leave_their_tests_out_of_the_band_with_a_line(finished_run, tmp_path):
+    best = "{0},{1},test,9,,,,5"
+    runs = []
+    for seed, epoch in ((0, 1), (1, 2)):
+        rows = [
+            TRAIN,
+            VALID,
+            "2,14,valid,10,,,,5",
+            best.format(epoch, 7 * epoch),
+            "3,21,valid,12,,,,5",
+            "3,21,test,11,,,,5",
+        ]
+        run = with_rows(finished_run, tmp_path / f"r{seed}", *rows)
+        description = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps(description | {"seed": seed}))
+        runs.append(run)
+    notes = plot_runs(runs, tmp_path / "p.png", band=True)
+    assert notes == ["without the test perplexities of the best epochs, which differ between these runs"]

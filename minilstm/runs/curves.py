@@ -189,6 +189,8 @@ def mean_of_runs(runs: Sequence[Run]) -> tuple[Run, list[str]]:
         notes.append(f"the mean ends at epoch {last:g}, the last that all of these runs have finished")
     if not len(curves["test"].values) and any(len(run.curves["test"].values) for run in runs):
         notes.append("without the test perplexity, which not all of these runs have after the same epoch")
+    elif any(set(run.curves["test"].epochs) - set(curves["test"].epochs) for run in runs):
+        notes.append("without the test perplexities of the best epochs, which differ between these runs")
     seeds = ", ".join(str(run.description.get("seed")) for run in runs)
     return runs[0]._replace(name=f"mean of {len(runs)} runs (seeds {seeds})", curves=curves), notes
 

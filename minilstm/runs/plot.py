@@ -148,9 +148,13 @@ def draw_perplexity(axes: "Axes", runs: Sequence[Run]) -> "list[tuple[Artist, st
     low = float(min(early.min(initial=math.inf), later.min()))
     cut = CUT * low if len(runs) == 1 else low
     to_log_axis(axes, low, max(float(later.max()), min(float(early.max(initial=low)), cut)))
-    of_characters = all(run.description.get("unit") == "char" for run in runs)
-    axes.set_ylabel("perplexity" + " per character" * of_characters + " (log scale)")
+    axes.set_ylabel("perplexity" + " per character" * of_characters(runs) + " (log scale)")
     return entries
+
+
+def of_characters(runs: Sequence[Run]) -> bool:
+    """Whether the tokens of all runs are characters."""
+    return all(run.description.get("unit") == "char" for run in runs)
 
 
 def draw_column(axes: "Axes", runs: Sequence[Run], panel: str) -> "list[tuple[Artist, str]]":
@@ -177,7 +181,8 @@ def draw_column(axes: "Axes", runs: Sequence[Run], panel: str) -> "list[tuple[Ar
         to_log_axis(axes, low, high)
     else:
         to_linear_axis(axes, high)
-    axes.set_ylabel(LABELS[panel] + ("\n(log scale)" if logarithmic else ""))
+    label = LABELS[panel].replace("words", "characters" if of_characters(runs) else "words")
+    axes.set_ylabel(label + ("\n(log scale)" if logarithmic else ""))
     return entries
 
 
