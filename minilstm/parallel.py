@@ -40,7 +40,9 @@ from minilstm.step import TrainState, prepare_step
 from minilstm.types import Array, Cache, Grads, Kernels, State
 
 
-def parallel_step(state: TrainState, kernels: Kernels) -> Callable[[Array, Array, float], tuple[Array, Array]]:
+def parallel_step(
+    state: TrainState, kernels: Kernels, early: bool = True
+) -> Callable[[Array, Array, float], tuple[Array, Array]]:
     """`train_step` of one run on all ranks, as ``step(inputs, targets, learning_rate)``.
 
     Parameters
@@ -49,6 +51,8 @@ def parallel_step(state: TrainState, kernels: Kernels) -> Callable[[Array, Array
         Of this rank: from `Ranks.own_part`.
     kernels : namespace
         From `Ranks.with_kernels`.
+    early : bool
+        Whether the decoder's gradient is sent while the backward pass goes on; the result is the same.
 
     Returns
     -------
@@ -77,7 +81,9 @@ def parallel_step(state: TrainState, kernels: Kernels) -> Callable[[Array, Array
         return kernels.dropout_masks(seed, step, of_batch, keep_prob, dtype, like)[:, :, mine].copy()
 
     own = SimpleNamespace(**vars(kernels) | {"dropout_masks": dropout_masks})
-    if not fused and state.loss_scale is None:  # a CUDA graph has no exchange inside; half precision rescales first
+    if (
+        early and not fused and state.loss_scale is None
+    ):  # a CUDA graph has no exchange inside; half precision rescales first
         own.linear_backward, own.lstm_backward = linear_backward, lstm_backward
     gradients, apply = graphed_halves(state, own) if fused else halves(state, own)
 
