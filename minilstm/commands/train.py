@@ -31,7 +31,10 @@ from minilstm.text.corpus import UNK, Corpus, unknown_share
 from minilstm.text.reading import STANDARD_INPUT
 from minilstm.types import Kernels
 
-DESCRIPTION = "Train a language model; by default the toy model, in about a minute."
+DESCRIPTION = (
+    "Train a language model; by default the toy model, in about a minute. "
+    "Under mpiexec (pip install \"mpi4py>=4\" mpich; mpiexec -n 2 minilstm train ...) the processes share each batch."
+)
 LOOSE = "--data"  # what a word without a flag is probably meant for
 EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
 
