@@ -75,10 +75,11 @@ def evaluate_dynamically(
     windows = range(math.ceil((len(text) - 1) / WINDOW))
     for k in tqdm(windows, "dynamic", leave=False) if show_progress else windows:
         inputs, targets = get_batch(text, k, WINDOW)
-        loss, grads, state = loss_and_gradients(params, config, inputs, targets, state, kernels=kernels)
+        with np.errstate(over="ignore", invalid="ignore"):  # a rate that is too high shows in the result
+            loss, grads, state = loss_and_gradients(params, config, inputs, targets, state, kernels=kernels)
+            grads, _ = kernels.clip_by_global_norm(grads, config.max_grad_norm)
+            kernels.sgd(params, grads, rate)
         losses.append(loss)
-        grads, _ = kernels.clip_by_global_norm(grads, config.max_grad_norm)
-        kernels.sgd(params, grads, rate)
     result = perplexity(float(to_host(np.stack(losses)).astype(float).sum()), len(text) - 1)
     if not math.isfinite(result):
         raise UserError(f"diverged: the perplexity is {result}; lower the rate of dynamic evaluation")
