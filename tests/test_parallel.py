@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
 
+from minilstm import batchify, get_batch, load_corpus
 from minilstm.cli import main
 from minilstm.layers.dropout import dropout_masks
 from minilstm.parallel import masks_of_streams
@@ -128,6 +129,30 @@ def require_one_line(process, says, status=2):
     assert (process.returncode, process.stdout) == (status, ""), process.stderr
     assert process.stderr.count("\n") == 1, process.stderr
     assert says in process.stderr
+
+
+@needs_mpi
+@pytest.mark.slow
+def test_a_step_sends_the_dense_gradients_twice_and_the_used_rows_once(tmp_path, shared_corpus_dir):
+    run, steps = tmp_path / "run", 10
+    code = (
+        "import sys; from minilstm import ranks; from minilstm.cli import run\n"
+        "status = run(sys.argv[1:]); print(ranks.world.bytes_received, file=sys.__stdout__); sys.exit(status)"
+    )
+    train = ["train", "--data", str(shared_corpus_dir), *TINY, "--max-steps", str(steps), "--out", str(run)]
+    process = subprocess.run([MPIEXEC, "-n", "2", sys.executable, "-c", code, *train], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    received = sum(int(line) for line in process.stdout.splitlines() if line.isdecimal())
+    ids = batchify(load_corpus(shared_corpus_dir).splits["train"], 4)
+    dense = sum(x.size for name, x in tensors(run).items() if name != "encoder.weight" and "bias_hh" not in name)
+    expected = 0
+    for k in range(steps):
+        inputs, _ = get_batch(ids, k, 5)
+        rows = sum(len(np.unique(inputs[:, b : b + 2])) for b in (0, 2))
+        expected += (
+            2 * 4 * (dense + 2) + rows * (4 * 16 + 8) + 2 * 8
+        )  # 2 (R - 1)/R n for R = 2: n; loss and stop request
+    assert abs(received - expected) <= steps * 2 * 2 * 4  # an odd row has one more number
 
 
 @needs_mpi
