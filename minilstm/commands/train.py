@@ -33,7 +33,7 @@ from minilstm.types import Kernels
 
 DESCRIPTION = (
     "Train a language model; by default the toy model, in about a minute. "
-    "Under mpiexec (pip install \"mpi4py>=4\" mpich; mpiexec -n 2 minilstm train ...) the processes share each batch."
+    'Under mpiexec (pip install "mpi4py>=4" mpich; mpiexec -n 2 minilstm train ...) the processes share each batch.'
 )
 LOOSE = "--data"  # what a word without a flag is probably meant for
 EXAMPLE = "minilstm train --model small --data data/ptb --out runs/small"
