@@ -14,7 +14,7 @@ from shlex import quote
 from minilstm import __version__, ranks
 from minilstm.arguments import Parser, print_error, with_flags
 from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
-from minilstm.errors import UserError, one_line
+from minilstm.errors import UserError
 from minilstm.flags import FLAG, explain_unknown
 
 COMMANDS = {
@@ -35,25 +35,24 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     parser = build_parser()
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments and FLAG.match(arguments[0]) and arguments[0] not in parser._option_string_actions:
-        parser.error(one_line(f"write the command before {arguments[0]}"))
+        parser.error(f"write the command before {arguments[0]}")
     flags_end = arguments.index("--") if "--" in arguments else len(arguments)
     # argparse would read -hidden as -h idden; with three hyphens it does not know it
     typed = [re.sub(r"^-(?=[A-Za-z][A-Za-z_-]+(=|$))", "---", argument) for argument in arguments[:flags_end]]
     args, unknown = parser.parse_known_args(typed + arguments[flags_end:])
     rest = getattr(COMMANDS[args.command], "REST", None)
     if rest and not any(argument.startswith("-") for argument in unknown):  # argparse takes them only in one piece
-        getattr(args, rest).extend(unknown)
+        kind = next(action.type for action in args.parser._actions if action.dest == rest) or str
+        getattr(args, rest).extend(map(kind, unknown))
         unknown = []
     if unknown:
         unknown = [re.sub("^---", "-", argument) for argument in unknown]
         takes_run = any(action.dest in ("run", "runs") for action in args.parser._actions)
         loose = getattr(COMMANDS[args.command], "LOOSE", None)
         if loose and not any(argument.startswith("-") for argument in unknown):
-            args.parser.error(
-                one_line(f"unknown: {' '.join(unknown)}; did you mean {loose} {quote(' '.join(unknown))}?")
-            )
+            args.parser.error(f"unknown: {' '.join(unknown)}; did you mean {loose} {quote(' '.join(unknown))}?")
         hints = explain_unknown(unknown, args.parser._option_string_actions, takes_run)
-        args.parser.error(one_line(f"unknown: {' '.join(unknown)}{hints}"))
+        args.parser.error(f"unknown: {' '.join(unknown)}{hints}")
     return args
 
 

@@ -198,8 +198,8 @@ def train_epoch(
             if due or save or len(pending) == MAX_PENDING:
                 latest = report()
                 if bar:
-                    shown = format_perplexity(latest.perplexity)
-                    bar.set_postfix_str(f"perplexity {shown}, {latest.words_per_second:.0f} words/s")
+                    shown, units = format_perplexity(latest.perplexity), f"{config.unit}s"
+                    bar.set_postfix_str(f"perplexity {shown}, {latest.words_per_second:.0f} {units}/s")
             if due:
                 progress.norms.clear()
                 yield latest

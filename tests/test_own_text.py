@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 
@@ -393,3 +394,15 @@ def test_what_is_wrong_with_standard_input_is_said_of_it(capsys, tmp_path):
     with open(tmp_path / "t.txt", "rb") as file:
         message = complaint(capsys, "train", "--data", f"/dev/fd/{file.fileno()}", "--out", tmp_path / "r")
     assert "standard input line 1 is not UTF-8" in message
+
+
+def test_a_vocabulary_too_large_to_be_read_again_is_refused_before_a_run_is_replaced(
+    capsys, unk_run, tmp_path, monkeypatch
+):
+    run = shutil.copytree(unk_run, tmp_path / "r")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    (tmp_path / "t.txt").write_text("the cat sat on the mat .\n" * 100)
+    monkeypatch.setattr("minilstm.runs.session.MAX_TEXT_BYTES", 20)
+    message = complaint(capsys, "train", "--data", tmp_path / "t.txt", "--out", run, "--overwrite", *TINY)
+    assert "the vocabulary has over 20 bytes; raise --min-count" in message
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before

@@ -61,6 +61,8 @@ def run(args: Namespace) -> None:
     if ranks.world:
         what = {"the text": hashlib.sha256(ids.tobytes()).hexdigest()[:16], "the weights": ranks.digest_of(state)[:16]}
         ranks.require_same(ranks.world, what)
+    if len(ids) < 2:
+        raise UserError(f"{args.data} has {len(ids)} token; give at least 2")
     also, progress = [], sys.stderr.isatty()
     if args.cache:
         size, theta, share = args.cache, args.cache_theta, args.cache_lambda
@@ -69,8 +71,6 @@ def run(args: Namespace) -> None:
     if args.dynamic is not None:
         value = evaluate_dynamically(state.params, config, ids, args.dynamic, kernels, progress)
         also.append((f"dynamic evaluation (rate {args.dynamic:g})", value))
-    if len(ids) < 2:
-        raise UserError(f"{args.data} has {len(ids)} token; give at least 2")
     perplexity = evaluate(state.params, config, split, ids, kernels, show_progress=progress)
     print(note, file=sys.stderr)  # only now: an error must be one line
     if changed:

@@ -135,6 +135,7 @@ def config_overrides(args: Namespace) -> dict[str, Any]:
 def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus: Corpus, floor: float | None) -> None:
     """Print the device, the corpus, the model and the run's directory before training."""
     from minilstm.evaluate import format_perplexity
+    from minilstm.runs.directory import read_description
     from minilstm.runs.recorder import describe_patience
     from minilstm.train import reached
 
@@ -145,7 +146,7 @@ def print_start(args: Namespace, note: str, run: Path, state: TrainState, corpus
     print(escape_control_chars(f"Corpus: {corpus.name}, {tokens:,} training tokens, {words:,} {units}"))
     if UNK in corpus.vocabulary:
         shares = {split: unknown_share(ids, corpus.vocabulary) for split, ids in corpus.splits.items()}
-        print_unknown_shares(shares, config.unit, own=not args.init_from)
+        print_unknown_shares(shares, config.unit, own=read_description(run)["init_from"] is None)
     size = sum(param.size for param in state.params.values())
     print(escape_control_chars(f"Model: {config.model}, {size:,} parameters, into {run}"))
     if config.precision == "tf32" and isinstance(state.params["decoder.bias"], np.ndarray):

@@ -22,7 +22,6 @@ from minilstm.errors import UserError
 from minilstm.events import Report
 from minilstm.files import (
     MAX_JSON_BYTES,
-    MAX_TEXT_BYTES,
     StrPath,
     atomic_write,
     finished_name,
@@ -74,10 +73,7 @@ def describe_run(
     text = fingerprints_of_text(corpus)
     description = dict(zip(DESCRIPTION, (data, text, floor, init_from), strict=True)) | asdict(config)
     atomic_write(run / "metrics.csv", HEADING)
-    words = "".join(word + "\n" for word in corpus.vocabulary)
-    if len(words.encode()) > MAX_TEXT_BYTES:
-        raise UserError(f"the vocabulary has over {MAX_TEXT_BYTES:,} bytes; raise min_count")
-    atomic_write(run / "vocab.txt", words)
+    atomic_write(run / "vocab.txt", "".join(word + "\n" for word in corpus.vocabulary))
     write_description(run, description)
 
 

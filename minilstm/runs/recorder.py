@@ -69,11 +69,11 @@ def train_and_record(
     unit, on_terminal = state.config.unit, sys.stdout.isatty() and sys.stderr.isatty()
     test_perplexity = None
     pictures_fail = False
-    machine = describe_machine(state, getattr(kernels, "ranks", None))
+    ranks = getattr(kernels, "ranks", None)
+    machine = describe_machine(state, ranks)
     rounds_alike = state.progress.step == 0 or computed_alike(run, machine)
     atomic_write(run / "machine.json", json.dumps(machine, indent=2) + "\n")
     log = tensorboard_log(run, state, corpus) if tensorboard else nullcontext()
-    ranks = getattr(kernels, "ranks", None)
     with stop_signals() as stop_requested, np.errstate(all="ignore"), log as write_to_log:
         if not rounds_alike:
             print_or_stop(
@@ -164,11 +164,11 @@ def describe_machine(state: TrainState, ranks: Ranks | None = None) -> dict[str,
     from threadpoolctl import threadpool_info
 
     xp = array_module(state.params["decoder.bias"])
+    loops = opt_func_info("^exp$").get("exp", {})  # types of the arguments -> the instructions that NumPy has chosen
+    exp_loops = {types: loop["current"] for types, loop in loops.items()}
     return {
         "arrays": f"{xp.__name__} {xp.__version__}",
-        "exp": {
-            types: loop["current"] for types, loop in opt_func_info("^exp$").get("exp", {}).items()
-        },  # instructions
+        "exp": exp_loops,
         "blas": [
             f"{library['internal_api']} {library['version']} {library.get('architecture', '')}".rstrip()
             for library in threadpool_info()

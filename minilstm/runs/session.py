@@ -10,7 +10,7 @@ from typing import Any
 from minilstm.config import PRESETS, Config
 from minilstm.device import use_precision
 from minilstm.errors import UserError
-from minilstm.files import StrPath, names_in
+from minilstm.files import MAX_TEXT_BYTES, StrPath, names_in
 from minilstm.runs.best import mend_best, recall_best
 from minilstm.runs.checkpoint import load_checkpoint, on_device, pack_checkpoint, write_checkpoint
 from minilstm.runs.create import create_run, remove_unfinished
@@ -208,9 +208,11 @@ def load_own_checkpoint(
 
 
 def load_checked_corpus(data: str | None, config: Config, vocabulary: list[str] | None = None) -> Corpus:
-    """Load a corpus, with its own vocabulary or another, and check that every split is long enough."""
+    """Load a corpus, with its own vocabulary or another, and check that a run can train on it and be read again."""
     corpus = load_corpus(data, config.min_count, config.unit, vocabulary)
     require_length(corpus, config)
+    if sum(len(word.encode()) + 1 for word in corpus.vocabulary) > MAX_TEXT_BYTES:
+        raise UserError(f"the vocabulary has over {MAX_TEXT_BYTES:,} bytes; raise min_count")
     return corpus
 
 
