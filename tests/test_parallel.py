@@ -17,8 +17,6 @@ from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
 
 from minilstm import batchify, get_batch, load_corpus
 from minilstm.cli import main
-from minilstm.layers.dropout import dropout_masks
-from minilstm.parallel import masks_of_streams
 from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.directory import read_metrics
 
@@ -45,17 +43,6 @@ def error(one, other):
     """The largest difference of a weight, relative to the largest weight of its array."""
     a, b = tensors(one), tensors(other)
     return max(np.abs(a[n] - b[n]).max() / np.abs(a[n]).max() for n in a if a[n].any())
-
-
-@pytest.mark.parametrize("R", [2, 4, 5])
-@pytest.mark.parametrize("H", [3, 16, 50])
-def test_the_masks_of_some_streams_are_columns_of_the_batchs(R, H):
-    like, shape = np.zeros(1), (3, 7, 20, H)
-    masks = dropout_masks(5, 11, shape, 0.7, "float32", like)
-    for rank in range(R):
-        streams = slice(rank * 20 // R, (rank + 1) * 20 // R)
-        mine = masks_of_streams(5, 11, shape, streams, 0.7, "float32", like)
-        np.testing.assert_array_equal(mine, masks[:, :, streams])
 
 
 @needs_mpi
