@@ -105,6 +105,16 @@ def window_loss(douts, x, h_start, h, W_ih, W_hh, b):
     return (douts * rnn_forward(x, h_start, named(W_ih, W_hh, b))[0]).sum()
 
 
+LAST_ROW = tuple(
+    Mistake({f"{name} = {right}": f"{name} = {last}"}, words)
+    for words in ["of the last row alone: = stands where += belongs in the loop over the batch"]
+    for name, right, last in (
+        ("dW_ih", "dz.T @ x", "dz[-1:].T @ x[-1:]"),
+        ("dW_hh", "dz.T @ h_prev", "dz[-1:].T @ h_prev[-1:]"),
+        ("db", "dz.sum(axis=0)", "dz[-1]"),
+    )
+)
+
 EXERCISES = (
     Exercise(
         solutions.rnn_step_forward,
@@ -118,6 +128,10 @@ EXERCISES = (
                 "the bias is added twice: once is enough, for input and past together",
             ),
             Mistake({"from_input + from_past + b": "from_input + from_past"}, "the bias b is missing"),
+            Mistake(
+                {"z = from_input + from_past + b": "z = from_input + from_past", "np.tanh(z)": "np.tanh(z) + b"},
+                "the bias is added after tanh, so that the state leaves (-1, 1): it belongs in the sum, inside",
+            ),
             Mistake(
                 {"from_input + from_past + b": "from_input + b"},
                 "the past is missing: without W_hh h_{t-1} the network has no memory",
@@ -227,6 +241,12 @@ EXERCISES = (
                 "dh was added again: h_{t-1} reaches h_t only through W_hh",
             ),
             Mistake({"db = dz.sum(axis=0)": "db = dz[0]"}, "only the first row of the batch: sum over the batch"),
+            *LAST_ROW,
+            Mistake(
+                {new: old for edits, _ in LAST_ROW for new, old in edits.items()},
+                "of the last row alone: = stands where += belongs in the loop over the batch",
+            ),
+            Mistake({"dx = dz @ W_ih": "dx = (dz @ W_ih)[::-1]"}, "the rows are in reverse order"),
         ),
     ),
     Exercise(
@@ -239,16 +259,16 @@ EXERCISES = (
         gradients={"dx": "x", "dh_start": "h_start", "dW_ih": "W_ih", "dW_hh": "W_hh", "db": "b"},
         mistakes=(
             Mistake(
+                {"dx, dh_next, dW_ih, dW_hh, db": "dx[::-1], dh_next, dW_ih, dW_hh, db"},
+                "the steps are in reverse order: a list that is filled from the last step on has to be turned round",
+            ),
+            Mistake(
                 {"dh = douts[t] + dh_next": "dh = douts[t] + dh_next / 2"},
                 "half of what step t + 1 hands back: both roads add up in full, douts[t] + dh_next",
             ),
             Mistake(
                 {"dz = dh * (1 - h[t] ** 2)": "dz = douts[t] * (1 - h[t] ** 2) + dh_next"},
                 "what step t + 1 hands back goes round the tanh: add it to douts[t] first, then multiply by 1 - h_t^2",
-            ),
-            Mistake(
-                {"dh = douts[t] + dh_next": "dh = douts[t] * dh_next"},
-                "the two roads were multiplied, which gives zero from the last step on: they add up",
             ),
             Mistake(
                 {"dh = douts[t] + dh_next": "dh = (douts[t] + dh_next) / 2"}, "the two roads were averaged: they add up"
@@ -339,7 +359,6 @@ EXERCISES = (
                 {"dx, dh_next, dW_ih, dW_hh, db": "dx, dh_next, dW_ih / T, dW_hh / T, db / T"},
                 "divided by T: the steps add up, they are not averaged",
             ),
-            Mistake({"return dx, dh_next,": "return dx, 0 * dh_next,"}, "is all zeros: return what step 0 hands back"),
         ),
     ),
 )

@@ -258,6 +258,7 @@ GATE_MISTAKES = (  # what spoils one result comes before what spoils several
         {"dc_prev = dc * f": "dc_prev = dc_next * f"}, "dc_prev uses the dc that came in, without the part from h_t"
     ),
     Mistake({"dc_prev = dc * f": "dc_prev = dc"}, "dc_prev lacks the forget gate: c_t = f * c_{t-1} + i * g"),
+    Mistake({"dc_prev = dc * f": "dc_prev = dc * (1 - f)"}, "dc_prev has 1 - f where f belongs: f is what is kept"),
     Mistake({"dc_prev = dc * f": "dc_prev = dc * i"}, "dc_prev has the input gate where the forget gate belongs"),
     Mistake({"(1 - g**2)": "g * (1 - g)"}, "g is a tanh: its slope is 1 - g^2, g * (1 - g) is the sigmoid's"),
     Mistake({"(1 - g**2)": "(1 - g)"}, "1 - g is not the slope of tanh: 1 - g^2"),
@@ -352,8 +353,12 @@ EXERCISES = (
                 {"c = f * c_prev + i * g": "c = np.tanh(f * c_prev + i * g)"},
                 "the cell is squashed: the tanh is only on the way to h",
             ),
-            Mistake({"return h, c": "return c, h"}, "the two results are returned the wrong way round: h, then c"),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = (1 - f) * c_prev + i * g"},
+                "1 - f where f belongs: the forget gate says how much is kept",
+            ),
             Mistake({" + bias": ""}, "the bias is missing in z"),
+            Mistake({" + bias": " + 2 * bias"}, "the bias is added twice: once is enough, for x and h together"),
             Mistake({" + h_prev @ weight_hh.T": ""}, "the recurrent term is missing in z: + h_prev @ weight_hh.T"),
             Mistake(
                 {"h_prev @ weight_hh.T": "c_prev @ weight_hh.T"}, "the gates read c_{t-1}: W_hh multiplies h_{t-1}"
@@ -416,6 +421,14 @@ EXERCISES = (
             Mistake(
                 {"dh_prev = dz @ weight_hh": "dh_prev = dh @ weight_hh[:H]"},
                 "starts from dh: the road to h_{t-1} goes through dz, all four gates",
+            ),
+            *(
+                Mistake({old: new}, "of the last row alone: = stands where += belongs in the loop over the batch")
+                for old, new in (
+                    ("dz.T @ x", "dz[-1:].T @ x[-1:]"),
+                    ("dz.T @ h_prev", "dz[-1:].T @ h_prev[-1:]"),
+                    ("dz.sum(axis=0)", "dz[-1]"),
+                )
             ),
             Mistake({"dz.sum(axis=0)": "dz.mean(axis=0)"}, "a mean over the batch where the sum is meant"),
             *GATE_MISTAKES,

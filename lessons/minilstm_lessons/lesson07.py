@@ -255,10 +255,6 @@ EXERCISES = (
                 "the state that goes on in time is dropped: hidden is the layer's own last h, without the mask",
             ),
             Mistake(
-                {"hidden.append(h)": "hidden.append(c)", "cell.append(c)": "cell.append(h)"},
-                "h and c are swapped: a layer's state is (h, c)",
-            ),
-            Mistake(
                 {"hidden.append(h)": "hidden.append(state[k][0])", "cell.append(c)": "cell.append(state[k][1])"},
                 "this is the state before the window; lstm_forward returns the one after it",
             ),
@@ -297,6 +293,18 @@ EXERCISES = (
             Mistake(
                 {FORWARD: "lstm_forward(x, (state[k][0], 0 * state[k][1]), layers[k])"},
                 "the layers start from a cell of zero: the state is h and c",
+            ),
+            *(
+                Mistake(
+                    {FORWARD: f"lstm_forward(x, ({h}, {c}), layers[k])"},
+                    "the incoming state is dropped: dropout is only on the arrows that go up, never in time",
+                )
+                for mask in ("masks[k][0]", "masks[k + 1][0]", "masks[k][-1]")
+                for h, c in (
+                    (f"state[k][0] * {mask}", "state[k][1]"),
+                    ("state[k][0]", f"state[k][1] * {mask}"),
+                    (f"state[k][0] * {mask}", f"state[k][1] * {mask}"),
+                )
             ),
             Mistake(
                 {FORWARD: "lstm_forward(x, state[k], layers[0])"}, "every layer uses the weights of layer 0: layers[k]"
@@ -346,6 +354,16 @@ EXERCISES = (
             Mistake(
                 {"lstm_forward(x, state, params)": "lstm_forward(x, state[::-1], params)"},
                 "h and c are swapped on their way to the next window",
+            ),
+            Mistake(
+                {
+                    "loss = 0.0": "loss, dstate = 0.0, None",
+                    "_, _, grads = lstm_backward(dout, None, cache)": (
+                        "_, dstate, grads = lstm_backward(dout, dstate, cache)"
+                    ),
+                },
+                "the state's gradient is handed forward to the next window: a gradient flows back in time, and here it "
+                "stops at the window's edge",
             ),
             Mistake(
                 {"lstm_backward(dout, None, cache)": "lstm_backward(dout, state, cache)"},
@@ -398,10 +416,6 @@ EXERCISES = (
             Mistake(
                 {"y = x * mask": "y = np.where(kept, x / keep_prob, x)"},
                 "the dropped units are left as they are: they become 0",
-            ),
-            Mistake(
-                {"dx = dout * mask": "dx = dout"},
-                "dx passes everything: a dropped unit has no gradient, so multiply by the mask, as forward",
             ),
             Mistake(
                 {"dx = dout * mask": "dx = dout * kept"},

@@ -120,6 +120,11 @@ EXERCISES = (
                 "decays from the first epoch on: the first max_epoch epochs keep the initial rate",
             ),
             Mistake(
+                {"np.maximum(epochs + 1 - max_epoch, 0)": "np.max(epochs + 1 - max_epoch, 0)"},
+                "all epochs have the last one's rate: the largest exponent of all was taken; the larger of each and 0 "
+                "is np.maximum",
+            ),
+            Mistake(
                 {"np.maximum(epochs + 1 - max_epoch, 0)": "(epochs + 1 > max_epoch)"},
                 "decays once and then stays: each epoch after max_epoch multiplies by lr_decay again",
             ),
@@ -257,6 +262,19 @@ EXERCISES = (
                 {CARRIED: CARRIED.replace("state = ", "_ = ")},
                 "every window starts from the zero state: keep the state that loss_and_gradients returns and hand it "
                 "to the next window",
+            ),
+            Mistake(
+                {
+                    CARRIED: "before = state\n        " + CARRIED,
+                    "losses.append(loss)": (
+                        "losses.append(loss_and_gradients(params, config, inputs, targets, before)[0])"
+                    ),
+                },
+                "the loss was taken after the step on its window: asked is the one before it",
+            ),
+            Mistake(
+                {"losses.append(loss)": "losses.append(loss_and_gradients(params, config, inputs, targets, state)[0])"},
+                "the loss was taken again after the step, and from the state after the window: asked is the one before",
             ),
             Mistake(
                 {CLIP: "pass"},
