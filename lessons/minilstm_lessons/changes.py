@@ -20,6 +20,10 @@ FUNCTIONS = {  # names of functions and methods that are written for one another
     "maximum": ("minimum", "add"), "minimum": ("maximum",), "cumsum": ("cumprod",), "rint": ("floor", "ceil"),
     "zeros": ("ones",), "zeros_like": ("ones_like",), "all": ("any",), "any": ("all",),
 }  # fmt: skip
+PARTS = {  # what is missing if one side of an operation is
+    ast.Add: "a term", ast.Sub: "a term", ast.Mult: "a factor", ast.MatMult: "a factor", ast.Div: "a division",
+    ast.FloorDiv: "a division", ast.Pow: "a power",
+}  # fmt: skip
 SIGMOID = ast.parse("lambda z: 1 / (1 + np.exp(-z))", mode="eval").body
 LONGEST = 16  # characters of the solution in a slip's name
 
@@ -83,10 +87,11 @@ def changes_of_operation(node):
     left, right, sign = text(node.left), text(node.right), SIGNS[type(node.op)]
     for other in OTHERS[type(node.op)]:
         yield ast.BinOp(node.left, other(), node.right), f"{SIGNS[other]} stands where {sign} belongs"
-    yield node.left, f"{sign} {right} is missing"
-    yield node.right, f"{left} {sign} is missing"
+    kind = PARTS[type(node.op)]
+    yield node.left, f"{kind} is missing"
+    yield node.right, f"{kind} is missing"
     if isinstance(node.op, ast.Sub):
-        yield ast.UnaryOp(ast.USub(), node.right), f"{left} is missing before - {right}"
+        yield ast.UnaryOp(ast.USub(), node.right), "a term is missing before the -"
     if not isinstance(node.op, ast.Add | ast.Mult):
         yield ast.BinOp(node.right, node.op, node.left), f"the two sides of {sign} are swapped"
     if isinstance(node.op, ast.MatMult):

@@ -7,6 +7,7 @@ the student's own text. Nothing is compared with results that are constants: too
 import ast
 import copy
 import itertools
+import re
 import time
 from contextlib import suppress
 
@@ -140,12 +141,24 @@ def words_of_slip(words, slip, source, parameters, number):
     line = None
     if slip.written is not None:
         line = find(slip.written, source, parameters, slip.literal, whole=slip.whole and slip.removed is not None)
-    if number:
-        return words if line == number else ""
+    words = in_own_names(words, slip, source, parameters)
+    if number:  # where it stopped nothing was compared, so what belongs there is not certain
+        name, stands, _ = words.partition(" stands where ")
+        return (f"{name} does not belong there" if stands else words) if line == number else ""
     if line:
         return f"{words}, in your line {line}"
-    absent = slip.removed is not None and tokens(slip.removed, source, parameters) - names_used(source)
-    return words if absent else ""
+    absent = tokens(slip.removed, source, parameters) - names_used(source) if slip.removed is not None else ()
+    return f"{words}: {' and '.join(sorted(absent))} does not occur" if absent else ""
+
+
+def in_own_names(words, slip, source, parameters):
+    """The words of a slip with the student's names; "something" for a variable that has no such name there."""
+    names = dict(zip(parameters, source.parameters, strict=False))
+    used = names_used(source)
+    for name in slip.function.__code__.co_varnames:
+        own = names.get(name) or (name if name in used else "something")
+        words = re.sub(rf"\b{name}\b", own, words)
+    return words
 
 
 def tokens(node, source, parameters):

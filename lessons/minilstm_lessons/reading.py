@@ -67,7 +67,7 @@ def values_of(value, names, shapes):
     for n, part in enumerate(values):
         if isinstance(part, np.ndarray) and part.ndim:
             split = [*values[:n], *part, *values[n + 1 :]]
-            flat = split if [np.shape(value) for value in split] == shapes else flat
+            flat = split if [getattr(value, "shape", None) for value in split] == shapes else flat
     return flat if len(flat) == len(names) else values
 
 

@@ -8,6 +8,8 @@ from minilstm_lessons.changes import changes
 from minilstm_lessons.exercise import source_of
 from minilstm_lessons.source import normal
 
+SMALL = ast.Subscript, ast.Attribute, ast.Slice, ast.keyword, ast.UnaryOp  # which show no place by themselves
+
 
 class Slip(NamedTuple):
     """A slip: the solution with it, its name in words, and what it leaves in the text of whoever makes it.
@@ -42,15 +44,19 @@ def slips(solution, arguments):
     values = values_of_names(tree, solution, arguments)
     for block in [node.body for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.For | ast.If)]:
         for statement in block:
-            for holder, key, node, parent in list(places(statement)):
+            for holder, key, node, above in list(places(statement)):
                 for new, words in changes(node, values):
                     put(holder, key, new)
-                    yield Slip(compiled(tree, solution), words, *traces(node, new, parent))
+                    yield Slip(compiled(tree, solution), words, *traces(node, new, above))
                     put(holder, key, node)
 
 
-def traces(node, new, parent):
-    """What a change leaves in a text: `written`, `literal`, `removed` and `whole` of its Slip."""
+def traces(node, new, above):
+    """What a change leaves in a text: `written`, `literal`, `removed` and `whole` of its Slip.
+
+    `above` is what the changed part stands in, from the inside out.
+    """
+    parent = next((part for part in above if not isinstance(part, SMALL)), None)
     removed = left_out(node, new)
     if isinstance(parent, ast.AugAssign) and isinstance(new, ast.operator):
         target = ast.Name(ast.unparse(parent.target), ast.Load())
@@ -97,8 +103,8 @@ def compiled(tree, solution):
     return namespace[solution.__name__]
 
 
-def places(node):
-    """Where each part of a statement hangs: (holder, its field or index, part, what it is a part of).
+def places(node, above=()):
+    """Where each part of a statement hangs: (holder, its field or index, part, what it is in, from the inside out).
 
     The statements within it are left out.
     """
@@ -107,8 +113,8 @@ def places(node):
             (node, field, value)
         ]:  # fmt: skip
             if isinstance(part, ast.AST) and not isinstance(part, ast.stmt):
-                yield holder, key, part, node
-                yield from places(part)
+                yield holder, key, part, (node, *above)
+                yield from places(part, (node, *above))
 
 
 def put(holder, key, node):
