@@ -185,7 +185,7 @@ def test_ranks_that_cannot_train_together_are_refused_in_one_line_and_nothing_is
     (edited / "optim.py").write_text((edited / "optim.py").read_text() + "# another clipping\n")
     from_folder = f"PYTHONPATH={{}} {sys.executable} -m minilstm {' '.join(map(str, train))}"
     shells = [["-n", "1", "sh", "-c", from_folder.format(folder)] for folder in (HERE.parent, edited.parent)]
-    process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True)
+    process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, cwd=tmp_path)
     require_one_line(process, "the ranks differ in the source of minilstm: ")
     process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
     require_one_line(process, "corpus")
