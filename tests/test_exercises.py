@@ -13,6 +13,8 @@ from minilstm_lessons.slips import slips
 
 WRONG = [wrong for lesson in LESSONS for wrong in
          import_module(f"wrong_answers.{lesson.__name__.partition('.')[2]}").WRONG]  # fmt: skip
+WRONG += [wrong for name in ("evasions", "evasions_gpu", "natural") for wrong in
+          import_module(f"wrong_answers.{name}").WRONG]  # fmt: skip
 RIGHT = [right for lesson in LESSONS for right in
          import_module(f"right_answers.{lesson.__name__.partition('.')[2]}").RIGHT]  # fmt: skip
 

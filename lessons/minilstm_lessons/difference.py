@@ -84,7 +84,7 @@ def describe_difference(name, exercise, cases, given):
         if other != name and all(is_argument(value, case.expected[other]) for (value, _), case in
                                  zip(pairs, cases, strict=True)):  # fmt: skip
             return f"is what is expected as {other}"
-    ratios = [factor(value, expected) for value, expected in pairs]
+    ratios = [factor(value, expected, name in exercise.small) for value, expected in pairs]
     words = describe_factor(ratios, cases, pairs[0][0].ndim) if None not in ratios else ""
     return words or describe_place(name, exercise, pairs)
 
@@ -92,8 +92,10 @@ def describe_difference(name, exercise, cases, given):
 def describe_place(name, exercise, pairs):
     """Where a result is wrong."""
 
+    small = name in exercise.small
+
     def agree(change):
-        return all(relative_error(change(value), expected) <= BOUND for value, expected in pairs)
+        return all(relative_error(change(value), expected, small) <= BOUND for value, expected in pairs)
 
     ndim = pairs[0][0].ndim
     if ndim == 2 and all(value.shape[0] == value.shape[1] for value, _ in pairs) and agree(np.transpose):
@@ -101,26 +103,26 @@ def describe_place(name, exercise, pairs):
     for axis in range(ndim):
         if agree(lambda value, axis=axis: np.flip(value, axis)):
             return f"in reverse order along axis {axis}"
-    if all(relative_error(abs(value), abs(expected)) <= BOUND for value, expected in pairs):
+    if all(relative_error(abs(value), abs(expected), small) <= BOUND for value, expected in pairs):
         return "right but for the sign" + (" of some elements" if ndim else "")
-    value, expected = max(pairs, key=lambda pair: relative_error(*pair, name in exercise.small))
-    right = [n for n in range(len(value)) if relative_error(value[n], expected[n]) <= BOUND] if ndim else []
-    if right and (ndim > 1 or len(value) == len(expected)) and exercise.results[name].startswith("(T"):
+    value, expected = max(pairs, key=lambda pair: relative_error(*pair, small))
+    right = [n for n in range(len(value)) if relative_error(value[n], expected[n], small) <= BOUND] if ndim else []
+    if right and exercise.results[name].startswith("(T"):
         steps = f"{count(len(right), 'time step')} of {len(value)}"
         return f"right at {steps} (t = {', '.join(map(str, right))}), wrong at the others"
     index = np.unravel_index(np.argmax(abs(value - expected)), value.shape)
     place = f"[{', '.join(map(str, index))}]" if index else ""
-    return (
-        f"max relative error {relative_error(value, expected, name in exercise.small):.0e}; for example {name}{place} "
-        f"is {value[index]:.6g}, expected {expected[index]:.6g}"
-    )
+    example = f"for example {name}{place} is {value[index]:.6g}, expected {expected[index]:.6g}"
+    if ndim == 1 and all(np.array_equal(expected, np.rint(expected)) for _, expected in pairs):  # bools, ids
+        return f"{(value != expected).sum()} of {len(value)} are wrong; {example}"
+    return f"max relative error {relative_error(value, expected, small):.0e}; {example}"
 
 
-def factor(value, expected):
+def factor(value, expected, small):
     """The number k with value = k * expected, or None."""
     square = (expected * expected).sum()
     k = float((value * expected).sum() / square) if square else 0.0
-    return k if k and relative_error(value, k * expected) <= BOUND else None
+    return k if k and relative_error(value, k * expected, small) <= BOUND else None
 
 
 def describe_factor(ratios, cases, ndim):

@@ -20,10 +20,11 @@ from minilstm_lessons.exercise import BOUND, Case, as_tuple, relative_error, sou
 from minilstm_lessons.float32 import is_right_in_float32
 from minilstm_lessons.on_device import from_device
 from minilstm_lessons.reading import describe_shape, read
-from minilstm_lessons.source import is_stub, read_source
+from minilstm_lessons.source import is_stub, names_used, read_source
 from minilstm_lessons.student import MAX_SIZE, describe_error, run
 
 ROUNDS = 5
+FLOAT32 = {"float32", "single", "f4", "f", "<f4"}  # its names in a student's text
 ROUNDING = 1e-9  # largest relative error that is rounding in float64
 
 
@@ -69,7 +70,7 @@ def judge_cases(function, exercise, cases):
     """The verdict on some draws."""
     name = exercise.name
     source = run(read_source, function)[0]
-    given, marked = [], False
+    given, marked = [], bool(source and names_used(source) & FLOAT32)
     for case in cases:
         arguments = copy.deepcopy(case.arguments)
         value, error = run(function, *arguments.values())

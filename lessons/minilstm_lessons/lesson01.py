@@ -197,6 +197,10 @@ EXERCISES = (
                 {"(batch_len - 1) // num_steps": "(batch_len - 1) // num_steps - 1"},
                 "the last window is left out, though each of its words has a target",
             ),
+            Mistake(
+                {"(batch_len - 1) // num_steps": "batch_len // num_steps - 1"},
+                "the last window is left out where one word follows it, which is all that its targets need",
+            ),
         ),
     ),
     Exercise(

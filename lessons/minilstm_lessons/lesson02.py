@@ -185,7 +185,7 @@ EXERCISES = (
             ),
             Mistake(
                 {ONE_HOT: "p[:, targets] -= 1"},
-                "p[:, targets] picks every target's column in every row; use p[np.arange(N), targets]",
+                "p[:, targets] picks every target's column in every row; one column in each row is asked for",
             ),
             Mistake(
                 {ONE_HOT: "p = (p - 1) * np.eye(p.shape[1])[targets]"},

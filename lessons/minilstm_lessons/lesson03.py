@@ -46,7 +46,7 @@ def package_errors(analytic, numeric, scale):
 
 def draw_parameters(rng, P):
     """One parameter of each kind, and right ones besides, in random order; other bounds and scales in each draw."""
-    bound, scale = float(10 ** rng.uniform(-6, -4)), float(10 ** rng.uniform(-2, 0))
+    bound, scale = float(10 ** rng.uniform(-6, -4)), float(10 ** rng.uniform(-4, -0.4))
     kinds = ["turned", "large", "vanishing", "above", "below", "barely", "overflow", *["right"] * P][:P]
     analytic, numeric = {}, {}
     for n, kind in enumerate(rng.permutation(kinds)):
@@ -93,15 +93,15 @@ EXERCISES = (
                     "start = x[index]\n": "row = x[index[0]].copy(); start = x[index]\n",
                     "x[index] = start - h": "x[index[0]] = row; x[index] = start - h",
                 },
-                "a whole row was moved on one side: move the one element x[index] alone",
+                "a whole row was moved on one side: move one element alone",
             ),
             Mistake(
                 {"start - h": "start", "(2 * h)": "h"},
-                "a forward difference, (loss(x + h) - loss(x)) / h, whose error falls as h only; go h to both sides",
+                "a forward difference, from x to x + h, whose error falls as h only; go h to both sides",
             ),
             Mistake(
                 {"start + h": "start", "(2 * h)": "h"},
-                "a backward difference, (loss(x) - loss(x - h)) / h, whose error falls as h only; go h to both sides",
+                "a backward difference, from x - h to x, whose error falls as h only; go h to both sides",
             ),
             Mistake({"(2 * h)": "h"}, "twice the slope: x + h and x - h are 2 h apart, divide by 2 * h"),
             Mistake(
@@ -125,7 +125,7 @@ EXERCISES = (
             Mistake(
                 {"np.ndindex(x.shape)": "range(len(x))", "start = x[index]\n": "start = x[index].copy()\n"},
                 "a whole row was moved at once, which gives the sum of its slopes: move one element at a time "
-                "(np.ndindex(x.shape) gives the index of each)",
+                "(np.ndindex gives the index of each)",
             ),
             Mistake(
                 {"gradient[index] = (above - below) / (2 * h)": "gradient[index] = above - below"},

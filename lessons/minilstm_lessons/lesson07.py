@@ -268,7 +268,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"x = x * masks[0]": "pass"},
-                "the mask of the embedded input is missing: x * masks[0] before layer 0",
+                "the mask of the embedded input is missing: masks[0] comes before layer 0",
             ),
             Mistake(
                 {"x = x * masks[0]": "pass", MASK: "x = x * masks[k]"},
@@ -375,11 +375,11 @@ EXERCISES = (
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(0, len(inputs) - T, T)"},
-                "the last window is left out: range(0, len(inputs), T)",
+                "the last window is left out",
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(T, len(inputs), T)"},
-                "the first window is left out: range(0, len(inputs), T)",
+                "the first window is left out",
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(0, len(inputs))"},
@@ -428,7 +428,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"kept = u < keep_prob": "kept = u > keep_prob"},
-                "kept and dropped are swapped: u < keep_prob happens with probability keep_prob",
+                "kept and dropped are swapped: u is below keep_prob with probability keep_prob",
             ),
             Mistake(
                 {
@@ -439,7 +439,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"kept = u < keep_prob": "kept = u > 1 - keep_prob"},
-                "u > 1 - keep_prob is as likely, but other units: here those with u < keep_prob are kept",
+                "u > 1 - keep_prob is as likely, but other units: here those with u below keep_prob are kept",
             ),
             Mistake(
                 {"mask = kept / keep_prob": "mask = kept"},

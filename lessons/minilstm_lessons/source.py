@@ -86,10 +86,11 @@ def is_ellipsis(node):
 
 
 def names_used(source):
-    """Every name and every attribute that is read anywhere in a student's text."""
+    """Every name and every attribute that is read anywhere in a student's text, and every text in quotes."""
     nodes = [node for tree in source.trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    quoted = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return names | quoted | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def normal(tree):
