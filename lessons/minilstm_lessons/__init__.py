@@ -19,6 +19,7 @@ from minilstm_lessons import (
     lesson08,
     lesson09,
     lesson10,
+    lesson11,
 )
 from minilstm_lessons.exercise import keep_sources
 from minilstm_lessons.judge import Verdict, judge
@@ -26,7 +27,9 @@ from minilstm_lessons.student import run, running
 
 use_threads(1)
 
-LESSONS = lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
+LESSONS = (
+    lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10, lesson11,
+)  # fmt: skip
 EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
 MAX_CHARS = 2000  # of a verdict
 keep_sources(EXERCISES.values())
