@@ -39,8 +39,8 @@ def exercises_of(path):
     ]
 
 
-def test_there_are_ten_lessons():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(1, 11)]
+def test_there_are_eleven_lessons():
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(1, 12)]
 
 
 @pytest.mark.slow

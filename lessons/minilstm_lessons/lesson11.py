@@ -88,9 +88,7 @@ EXERCISES = (
                 "h is not carried: h of one step goes into the next, like c",
             ),
             Mistake({BIAS: ""}, "the linear layer's bias is missing in the logits"),
-            Mistake(
-                {"h @ params": "c @ params"}, "the linear layer reads the cell c: what goes up from the LSTM is h"
-            ),
+            Mistake({"h @ params": "c @ params"}, "the linear layer reads the cell c: what goes up from the LSTM is h"),
             Mistake({"logits / temperature": "logits"}, "the temperature has no effect: divide the logits by it"),
             Mistake(
                 {"logits / temperature": "logits * temperature"},
@@ -108,9 +106,7 @@ EXERCISES = (
                 {"(cumulative <= u)": "(cumulative <= dice[0])"},
                 "one throw for all words: each has its own, dice[n]",
             ),
-            Mistake(
-                {"(cumulative <= u)": "(p <= u)"}, "u was compared with p itself: add p up along the words first"
-            ),
+            Mistake({"(cumulative <= u)": "(p <= u)"}, "u was compared with p itself: add p up along the words first"),
             Mistake(
                 {"(cumulative <= u).sum()": "(cumulative >= u).sum()"},
                 "the cumulative sums above u were counted: the id is the number of those that u has passed",
@@ -165,14 +161,18 @@ EXERCISES = (
                 "the sign is wrong: the network pays more than the grammar, and that is positive",
             ),
             Mistake(
-                {"np.exp(losses.mean())": "np.exp(losses).mean()", "np.exp(floor_losses.mean())": (
-                    "np.exp(floor_losses).mean()")},
+                {
+                    "np.exp(losses.mean())": "np.exp(losses).mean()",
+                    "np.exp(floor_losses.mean())": ("np.exp(floor_losses).mean()"),
+                },
                 "the mean was taken of 1 / p, which one surprising word decides: take the mean of the surprise, then "
                 "exp",
             ),
             Mistake(
-                {"np.exp(losses.mean())": "2 ** losses.mean()", "np.exp(floor_losses.mean())": (
-                    "2 ** floor_losses.mean()")},
+                {
+                    "np.exp(losses.mean())": "2 ** losses.mean()",
+                    "np.exp(floor_losses.mean())": ("2 ** floor_losses.mean()"),
+                },
                 "2 ** x goes with bits, and these are nats: np.exp",
             ),
             Mistake(

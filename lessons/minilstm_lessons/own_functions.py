@@ -7,11 +7,13 @@ executed, with the functions, imports and plain constants that it uses.
 import _thread
 import ast
 import builtins
+import dis
 import json
 import linecache
 import threading
+from contextlib import suppress
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,13 +104,26 @@ def load(name, definitions):
         current = todo.pop()
         if current in definitions and current not in needed:
             needed[current] = definitions[current]
-            todo += [node.id for node in ast.walk(needed[current].statement) if isinstance(node, ast.Name)]
+            todo += global_names(code_of(needed[current]))
     namespace = {"__name__": MODULE, "np": np, "xp": np}
-    for place in sorted({definition.place for definition in needed.values()}):
-        definition = next(d for d in needed.values() if d.place == place)
-        module = ast.Module([definition.statement], [])
-        exec(compile(module, definition.file, "exec"), namespace)  # the student's own definition, chosen above
+    for definition in sorted(set(needed.values()), key=lambda definition: definition.place):
+        try:
+            exec(code_of(definition), namespace)  # the student's own definition, chosen above
+        except Exception:
+            if definition is needed[name]:
+                raise
     return namespace[name]
+
+
+def code_of(definition):
+    """A definition, compiled as a module of one statement."""
+    return compile(ast.Module([definition.statement], []), definition.file, "exec")
+
+
+def global_names(code):
+    """The names that compiled code reads from its module: not its parameters and local variables."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)))
 
 
 def find(name, lesson, pasted, folder):
@@ -147,10 +162,8 @@ def judge_within(function, seconds=MAX_SECONDS):
     timer.daemon = True
     try:
         if threading.current_thread() is threading.main_thread():
-            try:
+            with suppress(RuntimeError):  # of a kernel without threads
                 timer.start()
-            except RuntimeError:  # no threads here
-                pass
         verdict = check(function)
         with lock:
             finished.append(True)
@@ -163,9 +176,9 @@ def judge_within(function, seconds=MAX_SECONDS):
 
 
 def rebound(function, **names):
-    """The same function with some of its global names bound to other things; the functions that it calls, likewise.
+    """The same function with some of its global names bound to other things, as in the functions beside it.
 
-    Names that it lacks are not added to: see `with_defaults`. What is no plain function is returned as it is.
+    What is no plain function is returned as it is.
     """
     if not isinstance(function, FunctionType):
         return function
@@ -187,8 +200,8 @@ def with_defaults(function, solution):
     """A pasted function may use names that its own notebook imported: they are those that the solution uses."""
     if not isinstance(function, FunctionType):
         return function
-    missing = {name: value for name, value in solution.__globals__.items()
-               if name not in function.__globals__ and not hasattr(builtins, name) and not name.startswith("__")}  # fmt: skip
+    known = function.__globals__.keys() | vars(builtins).keys()
+    missing = {name: value for name, value in solution.__globals__.items() if name not in known}
     return rebound(function, **missing)
 
 
@@ -210,7 +223,9 @@ def choose(name, lesson, found, stands_in):
         return Part(name, lesson, function, True, f"right ({found.where})")
     if status == "not written":
         return Part(name, lesson, solution, False, "not written")
-    return Part(name, lesson, solution, False, text.removeprefix(f"{name} is not right yet: ").removeprefix(f"{name}: "))
+    return Part(
+        name, lesson, solution, False, text.removeprefix(f"{name} is not right yet: ").removeprefix(f"{name}: ")
+    )
 
 
 def own_or_ours(function):

@@ -6,7 +6,7 @@ from IPython import get_ipython
 from IPython.display import display
 
 from minilstm.text.corpus import EOS
-from minilstm_lessons.own_network import count_of_yours
+from minilstm_lessons.own_network import LEG, count_of_yours
 from minilstm_lessons.style import BLUE, GREY, ORANGE, RED
 
 LOOKS = {  # of a box: the student's, ours in its place, and what nobody was asked to write
@@ -50,7 +50,9 @@ def draw_network(parts, name="you"):
         aligned = {"ha": "left", "va": "top"} if frame else {"ha": "center", "va": "center"}
         pad = None if frame or look != "ours stands in" else {"facecolor": "#dddddd", "edgecolor": "none", "pad": 1.5}
         words = box.replace("words, ", "words,\n").replace("linear ", "linear\n")
-        axes.text(*at, words, color=colour, fontsize=10, bbox=pad, family="monospace" if "_" in box else None, **aligned)
+        axes.text(
+            *at, words, color=colour, fontsize=10, bbox=pad, family="monospace" if "_" in box else None, **aligned
+        )
     for start, end in ARROWS:
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.5})
     axes.text(13.8, 2.95, "checks the gradient:", fontsize=10, va="bottom")
@@ -59,14 +61,16 @@ def draw_network(parts, name="you"):
         axes.text(14.7, 5.82 - 0.65 * n, words, va="center", fontsize=10)
     axes.set(xlim=(-0.1, 17.9), ylim=(-0.1, 6.4))
     axes.axis("off")
-    axes.set_title(f"{count_of_yours(parts)}" if name == "you" else f"A network by {name}: {count_of_yours(parts)}")
+    axes.set_title(count_of_yours(parts) if name == "you" else f"A network by {name}: {count_of_yours(parts)}")
     return figure
 
 
 def draw_curves(axes, curves, floor):
     """Perplexity on the validation text by steps, and the floor; curves is a dict, words -> rows of `train`."""
     axes.axhline(floor, color="black", linewidth=1.5, linestyle="--")
-    axes.text(0, floor * 0.985, f"the floor, {floor:.2f}", va="top")
+    axes.text(
+        0.99, floor * 0.985, f"the floor, {floor:.2f}", va="top", ha="right", transform=axes.get_yaxis_transform()
+    )
     styles = (BLUE, "o-"), (ORANGE, "s--"), (RED, "^:")
     for (words, rows), (colour, style) in zip(curves.items(), styles, strict=False):
         steps, valid = [row["steps"] for row in rows], [row["valid"] for row in rows]
@@ -76,22 +80,21 @@ def draw_curves(axes, curves, floor):
     axes.minorticks_off()
 
 
-def live(floor, num_steps, title="", every=3):
+def live(floor, num_legs, title="", every=3):
     """A picture for `train` to update while it goes on: returns its `watch`. Outside a notebook it draws nothing."""
     figure, axes = plt.subplots(figsize=(8, 4.2))
     plt.close(figure)  # or the notebook shows it once more when the cell ends
     handle = display(figure, display_id=True) if get_ipython() else None
 
     def watch(rows, params):
-        last = rows[-1]["steps"] >= num_steps
-        if handle and (len(rows) % every == 1 or last):
+        if handle and (len(rows) % every == 1 or len(rows) == num_legs):
             axes.clear()
             draw_curves(axes, {"": rows}, floor)
             row = rows[-1]
             gap = f"{row['valid'] / floor - 1:.0%} above the floor"
             axes.annotate(gap, (row["steps"], row["valid"]), (-8, 22), textcoords="offset points", ha="right",
                           color=BLUE, weight="bold")  # fmt: skip
-            axes.set_xlim(-0.02 * num_steps, 1.03 * num_steps)
+            axes.set_xlim(0, 1.03 * num_legs * LEG)
             axes.set_title(title)
             handle.update(figure)
 
@@ -118,7 +121,7 @@ def sentences_of(ids, vocabulary):
     return [words[start + 1 : end] for start, end in zip([-1, *ends], ends, strict=False)]
 
 
-def draw_sentences(axes, sentences, grammar, width=95):
+def draw_sentences(axes, sentences, grammar, width=118):
     """Sentences, one a line, the first impossible word of each on a coloured ground and underlined."""
     for y, words in enumerate(sentences):
         wrong = first_impossible(grammar, words)
@@ -132,9 +135,10 @@ def draw_sentences(axes, sentences, grammar, width=95):
             axes.text(x, -y, word, family="monospace", fontsize=9.5, va="center", bbox=ground,
                       color="black" if not grey else GREY, weight="bold" if bad else "normal")  # fmt: skip
             x += len(word) + 1
-            if x > width:
+            if x + len(words[min(n + 1, len(words) - 1)]) > width:
+                axes.text(x, -y, "…", va="center", color=GREY)
                 break
-    axes.set(xlim=(0, width), ylim=(0.7 - len(sentences), 0.7))
+    axes.set(xlim=(0, width), ylim=(0.5 - len(sentences), 0.6))
     axes.axis("off")
 
 

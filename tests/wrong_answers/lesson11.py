@@ -13,7 +13,9 @@ def writer(reads=lambda ids: ids[-1], keep_h=1, keep_c=1, logits=None, choose=No
         h, c, ids = np.zeros((1, H)), np.zeros((1, H)), [start]
         for u in dice:
             x = params["encoder.weight"][[reads(ids)]]
-            h, c = step(x, keep_h * h, keep_c * c, *(params[f"rnn.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih")))
+            h, c = step(
+                x, keep_h * h, keep_c * c, *(params[f"rnn.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih"))
+            )
             p = softmax(logits(h, c, params, temperature))[0]
             ids.append(choose(p, u, dice))
         return np.array(ids[1:])
