@@ -1,7 +1,8 @@
-"""The hyperparameters: one dataclass, the presets of the reference implementation, `toy` and `char`.
+"""The hyperparameters: one dataclass, the presets of the reference implementation, and our own.
 
 Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
-vocab_size has no counterpart here: it follows from the corpus.
+vocab_size has no counterpart here: it follows from the corpus. The fields from `tie_weights` on are ideas of 2015 to
+2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182.
 """
 
 from dataclasses import dataclass, field, fields
@@ -44,9 +45,7 @@ class Config:
     max_grad_norm: float = hyperparameter(5.0, "gradients are clipped to this global norm", above=0)
     num_layers: int = hyperparameter(1, "number of LSTM layers", minimum=1, maximum=100)
     num_steps: int = hyperparameter(20, "time steps per window of truncated BPTT", minimum=1)
-    hidden_size: int = hyperparameter(
-        128, "hidden units per layer, and size of the embedding", minimum=1, maximum=2**28
-    )
+    hidden_size: int = hyperparameter(128, "hidden units per layer", minimum=1, maximum=2**28)
     max_epoch: int = hyperparameter(4, "epochs trained with the initial learning rate", minimum=0)
     max_max_epoch: int = hyperparameter(8, "total number of epochs", minimum=1)
     keep_prob: float = hyperparameter(0.9, "probability of keeping a unit in dropout", above=0, maximum=1)
@@ -68,6 +67,34 @@ class Config:
     precision: str = hyperparameter(
         "full", "of float32 matrix products on a GPU; tf32 is faster, with 11 bits", choices=("full", "tf32")
     )
+    tie_weights: bool = hyperparameter(False, "use the embedding as the decoder's weights, too")
+    embedding_size: int = hyperparameter(
+        0,
+        "size of the embedding, and of the last layer if weights are tied; 0 is hidden_size",
+        minimum=0,
+        maximum=2**28,
+    )
+    locked_dropout: bool = hyperparameter(False, "drop the same units in all time steps of a window")
+    input_keep_prob: float = hyperparameter(
+        0.0, "keep_prob of the embedded input; 0 is keep_prob", minimum=0, maximum=1
+    )
+    output_keep_prob: float = hyperparameter(0.0, "keep_prob of the last layer; 0 is keep_prob", minimum=0, maximum=1)
+    embedding_keep_prob: float = hyperparameter(
+        1.0, "probability of keeping a word of the input, in a whole window", above=0, maximum=1
+    )
+    weight_keep_prob: float = hyperparameter(
+        1.0, "probability of keeping a recurrent weight, in a whole window", above=0, maximum=1
+    )
+    activation_reg: float = hyperparameter(0.0, "penalty on large outputs of the last layer", minimum=0)
+    temporal_reg: float = hyperparameter(0.0, "penalty on changes of its outputs from step to step", minimum=0)
+    weight_decay: float = hyperparameter(0.0, "share of a weight that a step at learning rate 1 removes", minimum=0)
+    average_after: int = hyperparameter(
+        0,
+        "average the weights from the first epoch whose validation perplexity is no better than it was this number of "
+        "epochs before; 0 is never",
+        minimum=0,
+    )
+    vary_num_steps: bool = hyperparameter(False, "draw the length of each window, around num_steps")
     seed: int = hyperparameter(0, "seed of the initial weights and dropout masks", minimum=0)
 
     def __post_init__(self) -> None:

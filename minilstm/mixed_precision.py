@@ -13,7 +13,7 @@ import numpy as np
 from minilstm import plain
 from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
-from minilstm.model import loss_and_gradients
+from minilstm.model import Masks, loss_and_gradients
 from minilstm.types import Array, Grads, Kernels, Params, State
 
 INITIAL_LOSS_SCALE = 1024.0
@@ -31,7 +31,7 @@ def half_loss_and_gradients(
     inputs: Array,
     targets: Array,
     state: list[State],
-    masks: Array | None,
+    masks: Masks | None,
     loss_scale: Array,
     kernels: Kernels = plain,
 ) -> tuple[Array, Grads, list[State]]:

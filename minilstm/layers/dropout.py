@@ -3,7 +3,12 @@
     y = m * x,  m = 1 / keep_prob with probability keep_prob, else 0          dx = m * dy
 
 The expected output is x, so evaluation needs no rescaling; there the mask is None. Each unit takes 16 random bits, so
-keep_prob is rounded to a multiple of 1 / 65536.
+keep_prob is rounded to a multiple of 1 / 65536. What a mask drops follows from its shape:
+
+    (T, B, H)   units, anew in each time step
+    (1, B, H)   units, the same in all steps of a window    locked dropout (Gal and Ghahramani, arXiv 1512.05287)
+    (V, 1)      words, the same wherever they are read      embedding dropout (the same paper, section 4.2)
+    (4H, H)     recurrent weights, before the layer         weight drop (Merity et al., arXiv 1708.02182, section 2)
 
 The bits come from Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a generator that
 computes random bits from a key and a counter. The key is (seed, step): every training step has its own stream, which a
@@ -11,6 +16,7 @@ resumed run and a GPU (gpu/dropout.py) reproduce bit for bit.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,21 +38,56 @@ def dropout_mask(rng: np.random.Generator, shape: int | tuple[int, ...], keep_pr
     return mask
 
 
-def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float, dtype: str, like: Array) -> Array:
-    """Draw all masks of a training step: an array of `shape`, on the device of the array `like`."""
-    size = math.prod(shape)
-    masks = np.empty((-(-size // 16), 16), dtype=dtype)  # each count of the generator gives 16 units
+def dropout_masks(
+    seed: int,
+    step: int,
+    shapes: Sequence[tuple[int, ...]],
+    keep_probs: Sequence[float],
+    dtype: str,
+    like: Array,
+) -> list[Array | None]:
+    """Draw all masks of a training step.
 
-    def draw(masks: Array, counts: Array) -> None:
+    Parameters
+    ----------
+    seed, step : int
+    shapes : sequence of tuple
+    keep_probs : sequence of float
+        One for each mask; with 1 nothing is dropped, and the mask is None.
+    dtype : str
+    like : array
+        The masks are on its device.
+    """
+    masks: list[Array | None] = []
+    first = 0  # count of the generator at which a mask begins
+    for shape, keep_prob in zip(shapes, keep_probs, strict=True):
+        masks.append(
+            None if keep_prob == 1 else np.asarray(draw(seed, step, first, shape, keep_prob, dtype), like=like)
+        )
+        first += counts_of(shape, keep_prob)
+    return masks
+
+
+def counts_of(shape: tuple[int, ...], keep_prob: float) -> int:
+    """Number of counts of the generator that a mask takes: each gives 16 units."""
+    return 0 if keep_prob == 1 else -(-math.prod(shape) // 16)
+
+
+def draw(seed: int, step: int, first: int, shape: tuple[int, ...], keep_prob: float, dtype: str) -> Array:
+    """One of the masks of a training step, whose random bits begin at the generator's count `first`."""
+    rows = counts_of(shape, keep_prob)
+    mask = np.empty((rows, 16), dtype=dtype)
+
+    def draw_rows(mask: Array, counts: Array) -> None:
         rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=counts[0]))
-        masks[:] = dropout_mask(rng, masks.shape, keep_prob, dtype)
+        mask[:] = dropout_mask(rng, mask.shape, keep_prob, dtype)
 
-    by_rows(draw, masks, np.arange(len(masks)))
-    return np.asarray(masks.reshape(-1)[:size].reshape(shape), like=like)
+    by_rows(draw_rows, mask, np.arange(first, first + rows))
+    return mask.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:
-    """Inputs of any shape times a mask of the same shape; a mask of None keeps every unit."""
+    """Inputs of any shape times a mask, of the same shape or one that broadcasts to it; None keeps every unit."""
     return inputs if mask is None else inputs * mask
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from minilstm.config import Config
-from minilstm.model import param_shapes
+from minilstm.model import layer_sizes, param_shapes
 from minilstm.types import Params
 
 FLOATS = "F64", "F32", "F16"  # names of dtypes in a header
 
 
 def require_state_dict(header: Mapping[str, Any]) -> Config:
-    """A config with the hidden_size and num_layers of a state dict.
+    """A config with the sizes of a state dict, and whether its weights are tied: then it has no decoder.weight.
 
     Parameters
     ----------
@@ -39,17 +39,15 @@ def require_state_dict(header: Mapping[str, Any]) -> Config:
             raise ValueError(f"{name} has the shape {shapes[name]}: it is not a matrix")
     (num_words, embedding_size), (gates, H) = shapes["encoder.weight"], shapes["rnn.weight_hh_l0"]
     num_layers = sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes)
-    config = Config(hidden_size=H, num_layers=num_layers)
+    tied = "decoder.weight" not in shapes
+    other_size = 0 if embedding_size == H else embedding_size
+    config = Config(hidden_size=H, num_layers=num_layers, embedding_size=other_size, tie_weights=tied)
     if gates != 4 * H:
         kind = "a GRU" if gates == 3 * H else "a plain RNN" if gates == H else "no LSTM"
         raise ValueError(f"rnn.weight_hh_l0 is {gates} by {H}: this is {kind}, and only an LSTM has a counterpart here")
-    if embedding_size != H:
-        raise ValueError(
-            f"its embedding has size {embedding_size}, its layers {H}; only equal ones fit (--emsize, --nhid)"
-        )
-    if "decoder.weight" not in shapes:
-        raise ValueError("it has no decoder.weight: tied weights (--tied) have no counterpart here")
-    expected = param_shapes(config, num_words) | {f"rnn.bias_hh_l{k}": (4 * H,) for k in range(num_layers)}
+    expected = param_shapes(config, num_words) | {
+        f"rnn.bias_hh_l{k}": (4 * units,) for k, units in enumerate(layer_sizes(config)[1:])
+    }
     for what, names in (("lacks", expected.keys() - shapes.keys()), ("also has", shapes.keys() - expected.keys())):
         if names:
             raise ValueError(f"it {what} {', '.join(sorted(names)[:3])}, unlike PyTorch's word language model")

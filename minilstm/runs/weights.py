@@ -129,7 +129,7 @@ def config_from(source: Source, overrides: dict[str, Any]) -> Config:
     UserError
         If a value that is given does not fit the weights, or their words.
     """
-    fixed = ["hidden_size", "num_layers", *(["unit"] if source.of_run else [])]
+    fixed = ["hidden_size", "num_layers", "embedding_size", "tie_weights", *(["unit"] if source.of_run else [])]
     for name in fixed:
         there = getattr(source.config, name)
         if overrides.get(name, there) != there:
@@ -142,11 +142,11 @@ def config_from(source: Source, overrides: dict[str, Any]) -> Config:
 
 def fit_params(source: Source, config: Config) -> Params:
     """The parameters in the dtype of a config, so that the model computes the same with that config's forget_bias."""
-    dtype, H = weights_dtype(config), config.hidden_size
+    dtype = weights_dtype(config)
     params = {}
     for name, values in source.params.items():
         if name.startswith("rnn.bias") and config.forget_bias != source.config.forget_bias:
-            values = values.astype(np.float64)
+            H, values = len(values) // 4, values.astype(np.float64)
             values[H : 2 * H] += source.config.forget_bias - config.forget_bias
         with np.errstate(over="ignore"):
             params[name] = values.astype(dtype, copy=False)
