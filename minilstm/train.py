@@ -197,8 +197,8 @@ def train_epoch(
     bar = tqdm(total=windows, initial=first, desc=f"epoch {progress.epoch + 1}", leave=False) if show_progress else None
     try:
         while progress.window < windows and not stop_requested and not reached(state, max_steps):
-            start, end = starts[progress.window], starts[progress.window + 1]
-            pending.append(step(ids[start:end], ids[start + 1 : end + 1], learning_rate))
+            begin, end = starts[progress.window], starts[progress.window + 1]
+            pending.append(step(ids[begin:end], ids[begin + 1 : end + 1], learning_rate))
             progress.window += 1
             if bar:
                 bar.update()
