@@ -2,7 +2,9 @@
 
 Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
 vocab_size has no counterpart here: it follows from the corpus. The fields from `tie_weights` on are ideas of 2015 to
-2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182.
+2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182. The preset `awd` has the values with which their
+program is started for the Penn Treebank. Its loss is the mean over a window's 70 steps, ours the sum, so that their
+learning rate and decay of weights are divided and multiplied by 70, and so is the norm for clipping.
 """
 
 from dataclasses import dataclass, field, fields
@@ -12,7 +14,7 @@ import numpy as np
 
 from minilstm.errors import UserError
 
-MODELS = "toy", "test", "small", "medium", "large", "char"  # names of the presets
+MODELS = "toy", "test", "small", "medium", "large", "char", "awd"  # names of the presets
 MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
 
 
@@ -74,6 +76,7 @@ class Config:
         minimum=0,
         maximum=2**28,
     )
+    embedding_init_scale: float = hyperparameter(0.0, "init_scale of the embedding; 0 is init_scale", minimum=0)
     locked_dropout: bool = hyperparameter(False, "drop the same units in all time steps of a window")
     input_keep_prob: float = hyperparameter(
         0.0, "keep_prob of the embedded input; 0 is keep_prob", minimum=0, maximum=1
@@ -137,6 +140,13 @@ PRESETS = {
     "large": Config(
         model="large", init_scale=0.04, learning_rate=1.0, max_grad_norm=10, num_layers=2, num_steps=35,
         hidden_size=1500, max_epoch=14, max_max_epoch=55, keep_prob=0.35, lr_decay=1 / 1.15, batch_size=20,
+    ),
+    "awd": Config(
+        model="awd", init_scale=0.03, embedding_init_scale=0.1, learning_rate=30 / 70, max_grad_norm=0.25 * 70,
+        num_layers=3, num_steps=70, hidden_size=1150, embedding_size=400, tie_weights=True, max_epoch=500,
+        max_max_epoch=500, keep_prob=0.75, input_keep_prob=0.6, output_keep_prob=0.6, embedding_keep_prob=0.9,
+        weight_keep_prob=0.5, locked_dropout=True, activation_reg=2.0, temporal_reg=1.0, weight_decay=1.2e-6 * 70,
+        average_after=5, vary_num_steps=True, batch_size=20,
     ),
     "char": Config(
         model="char", unit="char", init_scale=0.06, optimizer="adam", learning_rate=0.003, max_grad_norm=5,

@@ -95,7 +95,7 @@ def param_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
 
 
 def init_params(config: Config, vocab_size: int, xp: ArrayModule = np) -> Params:
-    """Draw the initial weights: uniform in +-init_scale, LSTM biases zero.
+    """Draw the initial weights: uniform in +-init_scale, or embedding_init_scale for the embedding; LSTM biases zero.
 
     They are drawn on the host in float64, so that a seed gives the same weights on every device and in every precision.
 
@@ -117,7 +117,8 @@ def init_params(config: Config, vocab_size: int, xp: ArrayModule = np) -> Params
         if name.startswith("rnn.bias"):
             params[name] = xp.zeros(shape, dtype=weights_dtype(config))
         else:
-            values = rng.uniform(-config.init_scale, config.init_scale, shape)
+            scale = (name == "encoder.weight" and config.embedding_init_scale) or config.init_scale
+            values = rng.uniform(-scale, scale, shape)
             params[name] = xp.asarray(values.astype(weights_dtype(config)))
     return params
 
