@@ -168,7 +168,7 @@ def model_case(
     def function(params: Params) -> tuple[Array, Grads]:
         loss, grads, _ = loss_and_gradients(params, config, inputs, targets, state, masks, loss_weights, kernels)
         if config.activation_reg or config.temporal_reg:
-            x, _, (*_, outputs, _) = stack_forward(params, config, inputs, state, masks, kernels)
+            x, _, (_, _, (_, _, outputs, _)) = stack_forward(params, config, inputs, state, masks, kernels)
             loss = loss + activation_forward(x, config.activation_reg, loss_weights)
             loss = loss + temporal_forward(outputs, config.temporal_reg, loss_weights)
         if not config.tie_weights:

@@ -225,7 +225,7 @@ def stack_forward(
         x = kernels.dropout_forward(outputs, masks.layers[k + 1])
         new_state.append(layer_state)
         lstm_caches.append(lstm_cache)
-    return x, new_state, (embedding_cache, word_mask, lstm_caches, masks, outputs, x)
+    return x, new_state, (embedding_cache, lstm_caches, (word_mask, masks, outputs, x))
 
 
 def stack_backward(
@@ -235,7 +235,7 @@ def stack_backward(
 
     The gradient of W_hh is still that of the masked weights.
     """
-    embedding_cache, word_mask, lstm_caches, masks, outputs, x = cache
+    embedding_cache, lstm_caches, (word_mask, masks, outputs, x) = cache
     grads: Grads = {}
     if config.activation_reg:
         dx = dx + activation_backward(x, config.activation_reg, loss_weights)
