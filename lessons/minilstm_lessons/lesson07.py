@@ -183,7 +183,8 @@ def package_stack(x, state, layers, masks):
         params |= {f"rnn.{name}_l{k}": layer[name] for name in ("weight_ih", "weight_hh")}
         params[f"rnn.bias_ih_l{k}"] = layer["bias"]
     config = STACKS[len(layers)]
-    outputs, state, _ = stack_forward(params, config, np.arange(T * B).reshape(T, B), state, masks)
+    all_masks = Masks(list(masks), None, [None] * len(layers))
+    outputs, state, _ = stack_forward(params, config, np.arange(T * B).reshape(T, B), state, all_masks)
     return outputs, np.stack([h for h, _ in state]), np.stack([c for _, c in state])
 
 
