@@ -3,9 +3,9 @@
     python -m benchmarks.recurrence                  # needs a GPU
 
 Writes recurrence.json and recurrence.png after each size: microseconds per time step, forward and backward, against
-hidden size, with all variants in turn; --resume keeps the sizes that are there. Where the line of cuBLAS crosses the
-lower one of the kernels is the right value of `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py, and where those two
-cross the right border in `rows_per_warp`. Weight gradients, the same for all, are not on a second branch here.
+hidden size, with both variants in turn; --resume keeps the sizes that are there. Where the lines cross is the right
+value of `MAX_FUSED_HIDDEN_SIZE` in minilstm/gpu/lstm.py. Weight gradients, the same for both, are not on a second
+branch here.
 """
 
 import sys
@@ -19,17 +19,14 @@ from minilstm.device import use_precision
 from minilstm.gpu import lstm
 from minilstm.gpu.graph import capture_graph
 
-WAYS = {  # variant -> MAX_FUSED_HIDDEN_SIZE, rows of the batch per warp
-    "cuBLAS": (0, 4),
-    "step's kernel, 4 rows": (sys.maxsize, 4),
-    "step's kernel, 10 rows": (sys.maxsize, 10),
-}
-COLOURS = "#0072B2", "#D55E00", "#009E73"
+WAYS = {"cuBLAS": 0, "step's kernel": sys.maxsize}  # variant -> MAX_FUSED_HIDDEN_SIZE
+STYLES = ("#0072B2", "o-"), ("#D55E00", "s--"), ("#009E73", "D-.")  # the third for a result of earlier variants
+TICKS = 5, 10, 20, 50, 100, 200
 T, B = 20, 20
 WINDOWS = 100  # per measurement
 
 
-def make_replay(H, largest, rows, dtype, cupy):
+def make_replay(H, largest, dtype, cupy):
     """A function that launches a layer's forward and backward pass over a window as one CUDA graph."""
     rng = np.random.default_rng(0)
     shapes = {"weight_ih": (4 * H, H), "weight_hh": (4 * H, H), "bias": (4 * H,)}
@@ -41,7 +38,7 @@ def make_replay(H, largest, rows, dtype, cupy):
         outputs, _, cache = lstm.lstm_forward(inputs, state, params)
         return outputs, lstm.lstm_backward(doutputs, None, cache)[0]
 
-    with patch.multiple(lstm, MAX_FUSED_HIDDEN_SIZE=largest, rows_per_warp=lambda H: rows):
+    with patch.object(lstm, "MAX_FUSED_HIDDEN_SIZE", largest):
         run()  # compiles the kernels and initializes the library
         return capture_graph(run)[1]
 
@@ -64,10 +61,11 @@ def draw(result, path):
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     sizes = [row["hidden_size"] for row in result["rows"]]
-    for way, colour, style in zip(WAYS, COLOURS, ("o-", "s--", "D-."), strict=True):
+    for way, (colour, style) in zip(result["rows"][0]["microseconds"], STYLES, strict=False):
         axes.loglog(sizes, [row["microseconds"][way] for row in result["rows"]], style, color=colour, label=way)
     axes.axvline(lstm.MAX_FUSED_HIDDEN_SIZE, color="#777777", linestyle=":", label="MAX_FUSED_HIDDEN_SIZE")
     axes.set_xticks(sizes, sizes)
+    axes.set_yticks(TICKS, TICKS)
     axes.minorticks_off()
     axes.set_xlabel("hidden size (batch of 20)")
     axes.set_ylabel("µs per time step, both directions")
@@ -92,7 +90,7 @@ def main():
     measured = {row["hidden_size"] for row in result["rows"]}
     print("microseconds per time step, forward and backward\nhidden size" + "".join(f"{way:>24}" for way in WAYS))
     for H in sorted({*args.sizes} - measured):
-        replays = {way: make_replay(H, *how, args.dtype, cupy) for way, how in WAYS.items()}
+        replays = {way: make_replay(H, largest, args.dtype, cupy) for way, largest in WAYS.items()}
         times = {way: [] for way in WAYS}
         for replay in replays.values():  # warm-up: uploads the graph to the device
             microseconds(replay, cupy)

@@ -112,11 +112,10 @@ def registers():
     """Registers and bytes of local memory per thread of the kernels with a product."""
     rows = []
     for dtype in BOUNDS:
-        for rows_per_warp in (4, 10):
-            for name in ("lstm_step_forward_with_gemm", "lstm_step_backward_with_gemm"):
-                kernel = launch.compile_kernel("lstm", name, dtype, ROWS=rows_per_warp)
-                sizes = {"registers": kernel.num_regs, "local_bytes": kernel.local_size_bytes}
-                rows.append({"kernel": name, "dtype": dtype, "rows_per_warp": rows_per_warp, **sizes})
+        for name in ("lstm_step_forward_with_gemm", "lstm_step_backward_with_gemm"):
+            kernel = launch.compile_kernel("lstm", name, dtype)
+            sizes = {"registers": kernel.num_regs, "local_bytes": kernel.local_size_bytes}
+            rows.append({"kernel": name, "dtype": dtype, **sizes})
     return rows
 
 

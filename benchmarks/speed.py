@@ -8,10 +8,10 @@ Writes speed-<device>.json and .png after each row of the table; --resume keeps 
 words per second of minilstm divided by that of another side, computed for each round; its range is over the rounds. The
 limit is the arithmetic of the matrix products alone at the machine's rate for large products.
 
-On a GPU there are further sides: minilstm without a graph, with one branch in its graph, and with cuBLAS computing
-recurrent products that are by default part of a kernel; PyTorch's step as a CUDA graph; and PyTorch as it comes. As it
-comes, PyTorch lets cuDNN multiply in TF32 inside the LSTM, with 11 of float32's 24 significant bits. In the comparison
-proper, with the side "pytorch", TF32 is off on both sides, or on with --precision tf32.
+On a GPU there are further sides: minilstm without a graph, and with one branch in its graph; PyTorch's step as a CUDA
+graph; and PyTorch as it comes. As it comes, PyTorch lets cuDNN multiply in TF32 inside the LSTM, with 11 of float32's
+24 significant bits. In the comparison proper, with the side "pytorch", TF32 is off on both sides, or on with
+--precision tf32.
 """
 
 from dataclasses import replace
@@ -20,26 +20,19 @@ from statistics import median
 from tqdm import tqdm
 
 from benchmarks.machine import begin, describe, gemm_rate, make_parser, step_operations, write
-from benchmarks.workers import MORE_CUBLAS, STEPS_OF_A_TURN, TASKS, VOCAB_SIZE, Worker, shape_of, sides
+from benchmarks.workers import STEPS_OF_A_TURN, TASKS, VOCAB_SIZE, Worker, shape_of, sides
 from minilstm.config import PRESETS
 
-COLOURS = {
-    "minilstm": "#0072B2",
-    "minilstm, no graph": "#56B4E9",
-    "minilstm, one branch": "#56B4E9",
-    MORE_CUBLAS: "#56B4E9",
-    "pytorch": "#E69F00",
-    "pytorch, graph": "#F2CC85",
-    "pytorch, as it comes": "#F2CC85",
-    "limit": "#999999",
-}
+COLOURS = {"minilstm": "#0072B2", "pytorch": "#E69F00", "limit": "#999999"}
+PALER = {"minilstm": "#56B4E9", "pytorch": "#F2CC85"}  # for their variants, such as "minilstm, no graph"
 LABELS = {"limit": "matrix products alone", "pytorch, as it comes": "PyTorch as it comes (TF32 in the LSTM)"}
+RIVALS = {"pytorch": "PyTorch", "pytorch, graph": "its graph", "pytorch, as it comes": "as it comes"}
 SECONDS_OF_A_ROUND = 1.5
 
 
 def compare(preset, config, task, device, rounds):
     """One row of the table: all sides in turn, in `rounds` rounds."""
-    workers = {side: Worker(side, config, task, device) for side in sides(config, task, device)}
+    workers = {side: Worker(side, config, task, device) for side in sides(task, device)}
     counts = {}
     for side, worker in list(workers.items()):  # warm up, and determine the number of turns per round
         try:
@@ -106,14 +99,17 @@ def draw(result, path):
     for axes, row in zip(panels, rows, strict=True):
         speed = {**row["words_per_second"], "limit": row["limit_words_per_second"]}
         labels = [LABELS.get(name, name.replace("pytorch", "PyTorch")) for name in speed]
-        bars = axes.barh(labels, list(speed.values()), color=[COLOURS[name] for name in speed])
+        colours = [COLOURS.get(name) or PALER[name.split(",")[0]] for name in speed]
+        bars = axes.barh(labels, list(speed.values()), color=colours)
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=9, padding=3)
-        axes.set_title(f"{row['preset']}: {row['ratio']:.2f} x PyTorch", fontsize=11, loc="left")
+        ratios = [f"{row['ratios'][side]:.2f} x {name}" for side, name in RIVALS.items() if side in row["ratios"]]
+        axes.set_title(f"{row['preset']}: {', '.join(ratios)}", fontsize=11, loc="left")
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
         axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.locator_params(axis="x", nbins=5)
     if rows:
         axes.set_xlabel("training, words per second")
     figure.savefig(path)

@@ -7,6 +7,7 @@
 #     work      folder for what may be lost with the machine: runs with their checkpoints
 #     limit     seconds of this call
 #     interval  seconds between two archives while a stage runs
+#     chosen    names of the only stages to run, each between two spaces; empty or unset: all
 #
 # and ends with `finish`. RESULTS/done.txt names the stages that are done, so that a fresh machine goes on with the
 # results of an earlier one; a stage runs again without its line, everything in an empty folder.
@@ -23,9 +24,12 @@ left() { echo $((limit - 20 - SECONDS)); }
 
 is_done() { grep -qxF "$1" "$results/done.txt" 2>/dev/null; }
 
-# due NAME LEAST: should this stage start? Only if it is not done and LEAST seconds are left.
+# Is this stage one of those chosen, and not done?
+is_wanted() { [[ -z "${chosen:-}" || "$chosen" == *" $1 "* ]] && ! is_done "$1"; }
+
+# due NAME LEAST: should this stage start? Only if it is wanted and LEAST seconds are left.
 due() {
-    is_done "$1" && return 1
+    is_wanted "$1" || return 1
     [ "$(left)" -ge "$2" ] && return
     echo "-- $1: needs $2 s, $(left) s are left: next call"
     unfinished+=" $1"
@@ -92,7 +96,7 @@ once() {
 training() {
     local preset=$1 run=$work/$1 start=$SECONDS
     local command=(python3 -m minilstm train --device cuda --out "$run")
-    is_done "train-$preset" && return
+    is_wanted "train-$preset" || return
     if [ -e "$run/checkpoint.safetensors" ]; then
         command+=(--resume)
     else  # the first call, or on a fresh machine

@@ -20,7 +20,6 @@ from minilstm.train import compile_step
 STEPS_OF_A_TURN = {"cpu": 1, "cuda": 20}  # between two reads of the loss; training reads it every 20 steps
 TASKS = "train", "evaluate, batch 20", "evaluate, batch 1"
 VOCAB_SIZE = 10_000
-CUBLAS_ABOVE = 512  # hidden size, for a side that computes fewer products in its own kernels
 
 
 def shape_of(config, task):
@@ -70,14 +69,6 @@ def minilstm_with_one_branch(*args, **kwargs):
     from minilstm.gpu import graph
 
     graph.SECOND_BRANCH = False
-    return minilstm_step(*args, **kwargs)
-
-
-def minilstm_with_cublas(*args, **kwargs):
-    """`minilstm_step` with the recurrent product in cuBLAS already for hidden sizes above `CUBLAS_ABOVE`."""
-    from minilstm.gpu import lstm
-
-    lstm.MAX_FUSED_HIDDEN_SIZE = CUBLAS_ABOVE
     return minilstm_step(*args, **kwargs)
 
 
@@ -150,26 +141,19 @@ def pytorch_graph(step):
     return replay
 
 
-MORE_CUBLAS = f"minilstm, cuBLAS above {CUBLAS_ABOVE}"
 SIDES = {
     "minilstm": minilstm_step,
     "minilstm, no graph": partial(minilstm_step, graph=False),
     "minilstm, one branch": minilstm_with_one_branch,
-    MORE_CUBLAS: minilstm_with_cublas,
     "pytorch": pytorch_step,
     "pytorch, graph": partial(pytorch_step, graph=True),
     "pytorch, as it comes": partial(pytorch_step, defaults=True),
 }
 
 
-def sides(config, task, device):
-    """The sides to compare: for training on a GPU all of them that differ for this config."""
-    if device == "cpu" or task != "train":
-        return ["minilstm", "pytorch"]
-    from minilstm.gpu.lstm import MAX_FUSED_HIDDEN_SIZE
-
-    differs = CUBLAS_ABOVE < config.hidden_size <= MAX_FUSED_HIDDEN_SIZE
-    return [side for side in SIDES if differs or side != MORE_CUBLAS]
+def sides(task, device):
+    """The sides to compare: for training on a GPU all of them."""
+    return list(SIDES) if device == "cuda" and task == "train" else ["minilstm", "pytorch"]
 
 
 def serve(connection, side, config, task, device, threads=None, vocab_size=VOCAB_SIZE):

@@ -13,7 +13,7 @@ from shlex import quote
 
 from minilstm import __version__, ranks
 from minilstm.arguments import Parser, print_error, with_flags
-from minilstm.commands import download, evaluate, generate, gradcheck, plot, score, train
+from minilstm.commands import compare, download, evaluate, generate, gradcheck, plot, score, train
 from minilstm.errors import UserError
 from minilstm.flags import FLAG, explain_unknown
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "plot": plot,
+    "compare": compare,
     "download": download,
     "gradcheck": gradcheck,
 }

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from minilstm.errors import UserError
+from minilstm.errors import UserError, first_line
 from minilstm.types import Array, ArrayModule
 
 DEVICES = "auto", "cpu", "cuda"
@@ -97,8 +97,7 @@ def select_device(name: str, local_rank: int | None = None) -> tuple[ArrayModule
     except ModuleNotFoundError:
         reason = 'CuPy is not installed: pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk], to match the driver'
     except Exception as error:  # CuPy raises many kinds of errors for a missing driver, card or library
-        why = " ".join(str(error).split())
-        reason = f'CuPy finds no usable GPU ({why}); pip install "cupy-cuda12x[ctk]" includes CUDA'
+        reason = f'CuPy finds no usable GPU ({first_line(error)}); pip install "cupy-cuda12x[ctk]" includes CUDA'
     else:
         return cupy, f"Device: cuda ({gpu}, CuPy {cupy.__version__})"
     if name == "cuda":

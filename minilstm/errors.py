@@ -38,3 +38,18 @@ def one_line(text: str, max_chars: int = 1000) -> str:
     """
     text = escape_control_chars(text)
     return text if len(text) <= max_chars else f"{text[: max_chars // 2]} ... {text[-max_chars // 3 :]}"
+
+
+def first_line(error: BaseException) -> str:
+    """What another package's exception says, in at most 160 characters: the first line of its message that has words.
+
+    Examples
+    --------
+    >>> first_line(ImportError("\\n=====\\nFailed to import it.\\n\\nOriginal error: ..."))
+    'Failed to import it.'
+    >>> first_line(MemoryError())
+    'MemoryError'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalpha, line))]
+    text = escape_control_chars(lines[0] if lines else type(error).__name__)
+    return text if len(text) <= 160 else text[:160] + "..."

@@ -37,7 +37,7 @@ import numpy as np
 from minilstm import plain
 from minilstm.compiled import graphed_halves, halves
 from minilstm.device import array_module, copy_to, host_buffer, synchronize
-from minilstm.layers.dropout import dropout_mask
+from minilstm.layers.dropout import dropout_masks_of_streams
 from minilstm.layers.embedding import SparseGradient
 from minilstm.ranks import Ranks
 from minilstm.step import TrainState, prepare_step
@@ -83,7 +83,7 @@ def parallel_step(
         of_batch = layers, T, share * ranks.size, H
         mine = ranks.columns(share * ranks.size)
         if not fused:
-            return masks_of_streams(seed, step, of_batch, mine, keep_prob, dtype, like)
+            return dropout_masks_of_streams(seed, step, of_batch, mine, keep_prob, dtype, like)
         return kernels.dropout_masks(seed, step, of_batch, keep_prob, dtype, like)[:, :, mine].copy()
 
     own = SimpleNamespace(**vars(kernels) | {"dropout_masks": dropout_masks})
@@ -210,28 +210,3 @@ class Exchange:
         if self.ranks.cuda_aware:
             return np.empty(shape, dtype=like.dtype, like=like)
         return host_buffer(shape, like)
-
-
-def masks_of_streams(
-    seed: int, step: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str, like: Array
-) -> Array:
-    """Some streams' columns of the whole batch's masks, ``dropout_masks(...)[:, :, streams]``; only they are drawn.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of all masks, (layers, T, B, H).
-    streams : slice
-        Of the B streams of each layer and step; in memory their units lie side by side.
-    """
-    layers, T, B, H = shape
-    width = streams.stop - streams.start
-    masks = np.empty((layers * T, width * H), dtype=dtype)
-    bits, count = np.random.Philox(key=[seed, step]), 0
-    rng = np.random.Generator(bits)
-    for n, mask in enumerate(masks):
-        first, skipped = divmod((n * B + streams.start) * H, 16)  # each count of the generator gives 16 units
-        bits.advance(first - count)
-        mask[:] = dropout_mask(rng, skipped + mask.size, keep_prob, dtype)[skipped:]
-        count = first + -(-(skipped + mask.size) // 16)
-    return np.asarray(masks.reshape(layers, T, width, H), like=like)

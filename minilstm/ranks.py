@@ -4,20 +4,24 @@ What they compute and exchange in a training step is in parallel.py. mpi4py is i
 srun) has started several processes.
 """
 
+import atexit
+import ctypes
 import hashlib
 import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minilstm.device import to_host
-from minilstm.errors import UserError
+from minilstm.errors import UserError, first_line
 from minilstm.step import TrainState
 from minilstm.types import Kernels
 
@@ -28,6 +32,7 @@ LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
 )
 CUDA_AWARE = "MINILSTM_CUDA_AWARE_MPI"  # in the environment: 1 if MPI can read and write the memory of a GPU
+SECONDS_TO_JOIN = 60.0  # for all ranks, from when the first is ready
 SECONDS_FOR_RANK_0 = 1.0  # to report an error that all ranks have
 SECONDS_TO_PRINT = 0.2  # for mpiexec to pass on the last line of a rank; what it has not read by the end is lost
 
@@ -118,6 +123,7 @@ def digest_of(state: TrainState) -> str:
 
 
 world: Ranks | None = None  # the ranks of this process, if it has joined some
+joining: Thread | None = None  # in which this process waits for the others
 
 
 def launched() -> tuple[int, int]:
@@ -132,12 +138,12 @@ def join() -> Ranks | None:
     """Join the other processes that a launcher has started with this one; None if it has started no others.
 
     On ranks other than 0 nothing is printed from then on: standard output is closed, and standard error is kept for
-    `leave`.
+    `leave`. SIGTERM becomes a KeyboardInterrupt, as Ctrl-C is.
 
     Raises
     ------
     UserError
-        If mpi4py is missing, or belongs to another MPI than the launcher.
+        If mpi4py is missing, or belongs to another MPI than the launcher, or not all processes join.
     """
     global world
     size, rank = launched()
@@ -145,14 +151,21 @@ def join() -> Ranks | None:
         return world
     if rank:
         sys.stdout, sys.stderr = open(os.devnull, "w"), StringIO()  # noqa: SIM115, open until the process ends
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings(action="ignore"):  # of another launcher's environment, reported below
+            import mpi4py
+
+            mpi4py.rc.initialize = False  # `initialize` does it
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise UserError(
-            f"{size} processes were started together, which needs mpi4py ({error}); "
+            f"{size} processes were started together, which needs mpi4py ({first_line(error)}); "
             'pip install "mpi4py>=4" mpich, or start one process, without mpiexec'
         ) from None
+    if not MPI.Is_initialized():
+        initialize(MPI, size)
     if MPI.COMM_WORLD.size != size:
         library = MPI.Get_library_version().split("\n")[0].strip("\0")
         raise UserError(
@@ -163,31 +176,67 @@ def join() -> Ranks | None:
     return world
 
 
+def initialize(MPI: Any, size: int) -> None:
+    """Initialize MPI, which waits for all processes, in a thread: this one can meanwhile hear Ctrl-C and a timeout.
+
+    MPI_Init_thread is called through ctypes, because mpi4py's would keep all threads of Python waiting.
+
+    Raises
+    ------
+    UserError
+        If some processes have not joined after SECONDS_TO_JOIN.
+    """
+    global joining
+    init, provided = ctypes.CDLL(MPI.__file__).MPI_Init_thread, ctypes.c_int()
+    arguments = None, None, MPI.THREAD_MULTIPLE, ctypes.byref(provided)
+    joining = Thread(target=init, args=arguments, daemon=True)
+    joining.start()
+    joining.join(SECONDS_TO_JOIN)
+    if joining.is_alive():
+        raise UserError(
+            f"{size} processes were started together, but only some have joined within {SECONDS_TO_JOIN:.0f} s; "
+            "is mpi4py installed on every machine, and is every process minilstm?"
+        )
+    joining = None
+    MPI.COMM_WORLD.Set_errhandler(MPI.ERRORS_RETURN)  # mpi4py makes exceptions of them
+    atexit.register(MPI.Finalize)
+
+
 def leave(status: int) -> None:
     """Before this process ends with an exit status: if that is an error, print it and end all ranks.
 
-    Rank 0 is given a second to report an error first that all ranks have: then it is reported once.
+    Rank 0 is given a second to report an error first that all ranks have, and lower ranks before higher ones: then it
+    is reported once, because the first rank that ends also ends the others.
     """
-    if world is None or status == 0:
+    if status == 0 or not (world or joining):
         return
-    if world.rank:
-        time.sleep(SECONDS_FOR_RANK_0)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second one would be reported instead
+        signal.signal(number, signal.SIG_IGN)
+    if rank := launched()[1]:
+        time.sleep(SECONDS_FOR_RANK_0 * min(rank, 5))
         assert isinstance(sys.stderr, StringIO)
         print(sys.stderr.getvalue(), end="", file=sys.__stderr__, flush=True)
     time.sleep(SECONDS_TO_PRINT)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # where MPI would print that it was asked to end
-    world.comm.Abort(status)
+    if world or "PMI_SIZE" in os.environ:  # MPICH can be asked while `initialize` waits, too; Open MPI would crash
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(status)
+    os._exit(status)
 
 
 def require_same(ranks: Ranks, facts: Mapping[str, Any]) -> None:
-    """Refuse ranks that differ in one of these facts, name -> value: a UserError on all of them."""
+    """Refuse ranks that differ in one of these facts, name -> value: a UserError on all of them.
+
+    A name that is missing on a rank, such as that of a flag, was not given there.
+    """
     of_all = ranks.comm.allgather({name: str(value) for name, value in facts.items()})
     for rank, theirs in enumerate(of_all):
         for name in of_all[0] | theirs:
             value, expected = (fact.get(name, "not given") for fact in (theirs, of_all[0]))
             if value != expected:
                 raise UserError(
-                    f"the ranks differ in {name}: rank {rank} has {value}, rank 0 {expected}; "
+                    f"the ranks differ in {name}: {value} on rank {rank}, {expected} on rank 0; "
                     "start all with the same command, versions and data"
                 )

@@ -132,6 +132,13 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int bit)
     return round[thread ^ bit];
 }
 
+static inline unsigned __ballot_sync(unsigned, int condition)  // of a whole warp
+{
+    unsigned bits = condition ? 1u << threadIdx.x % on_cpu::WARP_SIZE : 0;
+    for (int bit = 1; bit < on_cpu::WARP_SIZE; bit *= 2) bits |= __shfl_xor_sync(~0u, bits, bit);
+    return bits;
+}
+
 // One thread runs at a time, so that every operation is atomic.
 template <class T> T atomicCAS(T* address, T expected, T value)
 {
@@ -158,6 +165,7 @@ static inline long long __double_as_longlong(double x) { return bits_as<long lon
 static inline double __longlong_as_double(long long x) { return bits_as<double>(x); }
 
 static inline int __clz(unsigned x) { return x ? __builtin_clz(x) : 32; }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)

@@ -46,13 +46,13 @@ def on_cpu(function):
 
 
 @cache
-def compile_file(file, dtype, defines):
-    return compile_source(launch.kernel_source(file, dtype, **dict(defines)))
+def compile_file(file, dtype):
+    return compile_source(launch.kernel_source(file, dtype))
 
 
-def compile_kernel(file, name, dtype, **defines):
+def compile_kernel(file, name, dtype):
     """A replacement for `minilstm.gpu.launch.compile_kernel`."""
-    return compile_file(file, dtype, tuple(defines.items()))[name]
+    return compile_file(file, dtype)[name]
 
 
 def as_array(argument):

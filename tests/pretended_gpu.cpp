@@ -2,7 +2,8 @@
 //
 // Work runs at once, or becomes a node of the graph that is being captured. The rules of stream capture are those of
 // the CUDA Programming Guide, chapter "CUDA Graphs": [E] "Cross-stream Dependencies and Events", [P] "Prohibited and
-// Unhandled Operations", [I] "Invalidation"; and of the Runtime API: [M] cudaThreadExchangeStreamCaptureMode.
+// Unhandled Operations", [I] "Invalidation"; of the Runtime API: [M] cudaThreadExchangeStreamCaptureMode; and of cuBLAS:
+// [B] cublasDestroy().
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -259,7 +260,13 @@ static void gemm(bool ta, bool tb, int M, int N, int K, Sum alpha, const T* a, i
 extern "C" {
 
 int cublasCreate_v2(Blas** blas) { return *blas = new Blas, 0; }
-int cublasDestroy_v2(Blas* blas) { return delete blas, 0; }
+int cublasDestroy_v2(Blas* blas)
+{
+    int gil = PyGILState_Ensure();
+    if_capturing(any, capture_unsupported);  // [B] it waits for the device. On an H100 only later calls report it
+    PyGILState_Release(gil);
+    return delete blas, 0;
+}
 int cublasSetStream_v2(Blas* blas, Handle stream) { return *blas = {stream, 0}, 0; }  // resets the workspace
 int cublasGetStream_v2(Blas* blas, Handle* stream) { return *stream = blas->stream, 0; }
 int cublasSetWorkspace_v2(Blas* blas, Handle workspace, size_t) { return blas->workspace = workspace, 0; }

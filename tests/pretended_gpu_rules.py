@@ -8,6 +8,7 @@ import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -305,6 +306,22 @@ def test_an_error_ends_a_capture_and_the_next_one_is_right(on):
         (y,), replay = capture_graph(lambda: (on.x + 1,))
         replay()
         assert y.tolist() == [1, 2, 3, 4]
+
+
+def test_the_end_of_a_thread_that_has_multiplied_breaks_a_capture(on):
+    square = on.cupy.eye(3)
+
+    def run(multiply=lambda: square @ square):  # CuPy's product: it has a handle of cuBLAS for each thread
+        thread = Thread(target=multiply)
+        thread.start()
+        thread.join()
+        return (cublas.matmul(square, square),)
+
+    with pytest.raises(RuntimeError, match="cublasGemmEx failed with status 13"):  # as on an H100
+        capture_graph(run)
+    (product,), replay = capture_graph(lambda: run(lambda: cublas.matmul(square, square)))
+    replay()
+    assert (product == square).all()
 
 
 def test_a_graph_has_memory_of_its_own(on):

@@ -142,6 +142,22 @@ def test_fused_embedding_equals_the_plain_one_and_counts_each_word(T, B, D, dtyp
     np.testing.assert_array_equal(grad.counts[:, 0], np.bincount(ids.ravel(), minlength=20)[ids.ravel()])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("N", "D"), [(600, 5), (37, 300), (256, 1), (1, 256)])  # more than one block has threads
+def test_the_gradient_of_a_repeated_word_is_summed_in_order_to_the_last_bit(N, D, dtype):
+    rng = np.random.default_rng(N)
+    ids = rng.integers(9, size=(N, 1)) ** 3 % 20  # some words are frequent
+    doutputs = rng.standard_normal((N, 1, D)).astype(dtype)
+    _, cache = fused.embedding_forward(ids, np.zeros((20, D), dtype))
+    grad = fused.embedding_backward(doutputs, cache)["weight"]
+    expected = np.zeros((20, D), dtype=np.promote_types(dtype, np.float32))
+    for word, row in zip(ids[:, 0], doutputs[:, 0], strict=True):
+        expected[word] += row
+    assert grad.values.dtype == expected.dtype
+    np.testing.assert_array_equal(grad.values, expected[ids[:, 0]])
+    np.testing.assert_array_equal(grad.counts[:, 0], np.bincount(ids[:, 0])[ids[:, 0]])
+
+
 def test_ids_outside_the_vocabulary_give_nan_and_are_never_read():
     weight = np.ones((3, 4))
     outputs, _ = fused.embedding_forward(np.array([[0, -1, 3, 2**40]]), weight)
@@ -222,8 +238,8 @@ def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(seed, step, si
 )
 def test_a_wrong_sign_in_a_kernel_is_found(file, name, right, wrong, monkeypatch):
     @cache
-    def compile_wrong(a_file, a_name, dtype, **defines):
-        source = launch.kernel_source(a_file, dtype, **defines)
+    def compile_wrong(a_file, a_name, dtype):
+        source = launch.kernel_source(a_file, dtype)
         if a_name == name:
             assert source.count(right) == 1
             source = source.replace(right, wrong)
@@ -246,8 +262,8 @@ def partial_set(monkeypatch):
 @pytest.mark.parametrize("gemm", [True, False], ids=["small layer", "large layer"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_fused_set_trains_on_arrays_that_never_meet_numpys_nor_wait(optimizer, gemm, monkeypatch):
-    def compile_for_strict_arrays(*args, **defines):
-        kernel = cuda_on_cpu.compile_kernel(*args, **defines)
+    def compile_for_strict_arrays(*args):
+        kernel = cuda_on_cpu.compile_kernel(*args)
         return lambda grid, block, arguments: kernel(grid, block, [getattr(x, "array", x) for x in arguments])
 
     monkeypatch.setattr(launch, "compile_kernel", compile_for_strict_arrays)
@@ -310,14 +326,13 @@ def test_nvcc_compiles_the_kernels(file, dtype, tmp_path):
 
 @pytest.mark.slow
 @needs_nvcc
-@pytest.mark.parametrize("rows", [4, 10])
-def test_the_loads_of_the_products_in_a_kernel_overlap(rows, tmp_path):
-    source = launch.kernel_source("lstm", "float32", ROWS=rows)
+def test_the_loads_of_the_products_in_a_kernel_overlap(tmp_path):
+    source = launch.kernel_source("lstm", "float32")
     with_bounds = registers(source, tmp_path)
     without = registers(source.replace("__launch_bounds__(256, 1)", ""), tmp_path)
     for name in ("lstm_step_forward_with_gemm", "lstm_step_backward_with_gemm"):
         assert with_bounds[name] >= 50  # each value that is under way has a register
-    assert without["lstm_step_backward_with_gemm"] < 50 or rows == 10  # what the bounds are for
+    assert without["lstm_step_backward_with_gemm"] < 50  # what the bounds are for
 
 
 def test_half_precision_masks_have_the_layers_value_for_every_threshold(monkeypatch):
@@ -342,7 +357,7 @@ def test_truncated_bptt_computes_no_product_for_the_state_before_the_window(monk
     monkeypatch.setattr(gpu_lstm, "matmul", counted)
     params = {"weight_ih": rng.random((8, 3)), "weight_hh": rng.random((8, 2)), "bias": np.zeros(8)}
     state = rng.random((4, 2)), rng.random((4, 2))
-    for largest, recurrent in ((700, 0), (0, T - 1)):
+    for largest, recurrent in ((512, 0), (0, T - 1)):
         monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", largest)
         for dstate, more in ((None, 0), (state, 1)):
             _, _, cache = fused.lstm_forward(rng.random((T, 4, 3)), state, params)

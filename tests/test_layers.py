@@ -11,7 +11,13 @@ import pytest
 
 from minilstm.config import PRESETS, Config
 from minilstm.evaluate import evaluate
-from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask
+from minilstm.layers.dropout import (
+    dropout_backward,
+    dropout_forward,
+    dropout_mask,
+    dropout_masks,
+    dropout_masks_of_streams,
+)
 from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
@@ -163,6 +169,17 @@ def test_backward_may_be_called_twice_or_says_that_it_may_not_and_whatever_is_do
     for array in (*arrays_in(first), *arrays_in(outputs)):  # what clipping, or a user's own code, may do in place
         array *= 17
     assert_equal(backward(cache), expected)
+
+
+@pytest.mark.parametrize("R", [2, 4, 5])
+@pytest.mark.parametrize("H", [3, 16, 50])
+def test_the_masks_of_some_streams_are_columns_of_the_batchs(R, H):
+    like, shape = np.zeros(1), (3, 7, 20, H)
+    masks = dropout_masks(5, 11, shape, 0.7, "float32", like)
+    for rank in range(R):
+        streams = slice(rank * 20 // R, (rank + 1) * 20 // R)
+        mine = dropout_masks_of_streams(5, 11, shape, streams, 0.7, "float32", like)
+        np.testing.assert_array_equal(mine, masks[:, :, streams])
 
 
 def test_dropout_without_a_mask_hands_its_inputs_on_as_they_are():

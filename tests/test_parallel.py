@@ -17,8 +17,6 @@ from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
 
 from minilstm import batchify, get_batch, load_corpus
 from minilstm.cli import main
-from minilstm.layers.dropout import dropout_masks
-from minilstm.parallel import masks_of_streams
 from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.directory import read_metrics
 
@@ -45,17 +43,6 @@ def error(one, other):
     """The largest difference of a weight, relative to the largest weight of its array."""
     a, b = tensors(one), tensors(other)
     return max(np.abs(a[n] - b[n]).max() / np.abs(a[n]).max() for n in a if a[n].any())
-
-
-@pytest.mark.parametrize("R", [2, 4, 5])
-@pytest.mark.parametrize("H", [3, 16, 50])
-def test_the_masks_of_some_streams_are_columns_of_the_batchs(R, H):
-    like, shape = np.zeros(1), (3, 7, 20, H)
-    masks = dropout_masks(5, 11, shape, 0.7, "float32", like)
-    for rank in range(R):
-        streams = slice(rank * 20 // R, (rank + 1) * 20 // R)
-        mine = masks_of_streams(5, 11, shape, streams, 0.7, "float32", like)
-        np.testing.assert_array_equal(mine, masks[:, :, streams])
 
 
 @needs_mpi
@@ -161,22 +148,27 @@ def test_ranks_that_cannot_train_together_are_refused_in_one_line_and_nothing_is
     out = tmp_path / "run"
     train = ["train", "--data", corpus_dir, *TINY, "--out", out]
     require_one_line(mpiexec(3, *train), "--batch-size 4 cannot be divided among 3 processes")
-    require_one_line(
-        different(train, [*train, "--seed", "1"]), "the ranks differ in --seed: rank 1 has 1, rank 0 not given"
-    )
+    for other, differ in (
+        ([*train, "--seed", "1"], "--seed: 1 on rank 1, not given on rank 0"),
+        ([*train, "--tensorboard"], "--tensorboard: given on rank 1, not given on rank 0"),
+        ([*train, "--no-lr-on-plateau"], "--lr-on-plateau: --no-lr-on-plateau on rank 1, not given on rank 0"),
+        (["evaluate", out], "the command: evaluate on rank 1, train on rank 0"),
+    ):
+        require_one_line(different(train, other), f"the ranks differ in {differ}; start all with the same command")
     other = shutil.copytree(corpus_dir, tmp_path / "elsewhere" / "corpus")
     (other / "test.txt").write_text("a b c\n" * 20)
     relative = f"cd {{}} && {sys.executable} -m minilstm train --data corpus --out {out} {' '.join(TINY)}"
     shells = [["-n", "1", "sh", "-c", relative.format(where)] for where in (tmp_path, other.parent)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
-    require_one_line(process, "the ranks differ in the test text: rank 1 has ")
+    require_one_line(process, "the ranks differ in the test text: ")
     shutil.rmtree(other)
     process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
     require_one_line(process, "corpus")
     require_one_line(mpiexec(2, *train, "--unknown"), "unknown: --unknown")
     require_one_line(mpiexec(2, "generate", out), "generate runs in one process; start it without mpiexec")
-    require_one_line(mpiexec(2, *train, "--data", "-"), "only one of several processes can read standard input")
+    process = mpiexec(2, *train, "--data", "-", input="a b c\n" * 5000)  # a longer one would end MPICH's mpiexec
+    require_one_line(process, "only one of several processes can read standard input")
     assert not out.exists()
 
 
@@ -186,6 +178,100 @@ def test_a_directory_that_has_a_run_is_refused_by_all_ranks(tmp_path, shared_cor
     train = ["train", "--data", str(shared_corpus_dir), *TINY, "--out", str(tmp_path / "run"), "--max-steps", "0"]
     assert main(train) == 0
     require_one_line(mpiexec(2, *train), "already contains a run")
+
+
+JOINS = """
+import os, sys
+from minilstm import ranks
+from minilstm.cli import main
+ranks.SECONDS_TO_JOIN = float(os.environ["SECONDS"])
+print("ready", flush=True)
+sys.exit(main(["train", "--out", sys.argv[1]]))
+"""
+WITHOUT_MPI4PY = f"import sys; sys.modules['mpi4py'] = None\n{JOINS}"
+
+
+def incomplete(others, number, run, seconds):
+    """A job of other programs, then as many processes that join: its command and environment."""
+    job = [argument for other in others for argument in ("-n", "1", *other, str(run), ":")]
+    return (
+        [MPIEXEC, *job, "-n", str(number), sys.executable, "-c", JOINS, str(run)],
+        os.environ | {"SECONDS": str(seconds)},
+    )
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("other", "number", "says"),
+    [
+        ([sys.executable, "-c", WITHOUT_MPI4PY], 1, "needs mpi4py"),
+        ([sys.executable, "-c", WITHOUT_MPI4PY], 2, "needs mpi4py"),
+        (["sh", "-c", "sleep 30"], 2, ""),
+        (["sh", "-c", "exit 3"], 2, ""),
+    ],
+    ids=["one without mpi4py and one", "one without mpi4py and two", "another program", "one that ends"],
+)
+def test_processes_that_others_do_not_join_end_in_one_line(tmp_path, other, number, says):
+    run = tmp_path / "run"
+    job, environment = incomplete([other], number, run, seconds=1)
+    process = subprocess.run(job, env=environment, capture_output=True, text=True, timeout=25)
+    *first, last = process.stderr.splitlines()
+    assert process.returncode == 2
+    assert process.stdout.replace("ready", "").strip() == ""
+    assert f"{number + 1} processes were started together, but only some have joined within 1 s" in last
+    assert len(first) == bool(says)
+    assert all(says in line for line in first)
+    assert not run.exists()
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_processes_that_wait_for_others(tmp_path, number):
+    job, environment = incomplete([[sys.executable, "-c", WITHOUT_MPI4PY]], 2, tmp_path / "run", seconds=60)
+    process = subprocess.Popen(job, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.read(18).count("ready") == 3
+        time.sleep(1)
+        process.send_signal(number)
+        error = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130, error
+    assert error.splitlines()[1:] == ["minilstm: interrupted"]
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.usefixtures("signals_heard")
+def test_a_termination_before_training_ends_all_ranks_in_one_line(tmp_path):
+    code = (
+        "import sys, time; import minilstm.commands.train as train; from minilstm.cli import main\n"
+        "def slow(args):\n"
+        " print('joined', file=sys.__stdout__, flush=True); time.sleep(60)\n"
+        "train.select_backend = slow; sys.exit(main())"
+    )
+    arguments = ["train", "--out", str(tmp_path / "run")]
+    job = [MPIEXEC, "-n", "2", sys.executable, "-c", code, *arguments]
+    process = subprocess.Popen(job, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.read(14).count("joined") == 2
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, error) == (130, "minilstm: interrupted\n"), out
+
+
+@needs_mpi
+def test_mpi4py_without_an_mpi_is_reported_by_one_line_of_its_error(tmp_path):
+    environment = {"PMI_SIZE": "2", "PMI_RANK": "0", "MPI4PY_LIBMPI": str(tmp_path / "libmpi.so")}
+    process = subprocess.run(
+        [sys.executable, "-m", "minilstm", "train"], capture_output=True, text=True, env=os.environ | environment
+    )
+    require_one_line(process, "needs mpi4py (cannot load MPI library); pip install ")
 
 
 @pytest.mark.parametrize("launcher", [("PMI_SIZE", "PMI_RANK"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")])

@@ -136,7 +136,7 @@ def write_down(name, arrays, operations=0):
         DeviceArray.launches.append(Launch(name, moved, operations, DeviceArray.beside))
 
 
-def write_down_kernel(file, name, grid, arguments, dtype=None, **defines):
+def write_down_kernel(file, name, grid, arguments, dtype=None):
     """In the place of `minilstm.gpu.launch.launch`: a launch of a kernel, whose results nobody computes."""
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
     operations = 0

@@ -1,11 +1,10 @@
 """What a command computes with: the device, the kernels, the threads."""
 
-from argparse import Namespace
+from argparse import BooleanOptionalAction, Namespace
 
 import numpy as np
 
 from minilstm import __version__, ranks
-from minilstm.arguments import to_flag
 from minilstm.blocks import default_threads, use_threads
 from minilstm.device import keep_freed_memory, select_device
 from minilstm.errors import UserError
@@ -21,16 +20,29 @@ def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
     """
     keep_freed_memory()
     world = ranks.world
+    if world and STREAM.fullmatch(args.data or ""):
+        raise UserError("only one of several processes can read standard input; give a file as the text")
     xp, note = select_device(args.device, world.local_rank if world else None)
     threads = use_threads(args.threads or (max(1, default_threads() // world.local_size) if world else None))
     if xp is np:
         note += f"; {threads} thread{'s'[: threads > 1]}"
     kernels = select_kernels(args.kernels, xp)
     if world:
-        if STREAM.fullmatch(args.data or ""):
-            raise UserError("only one of several processes can read standard input; give a file as the text")
-        flags = {to_flag(name): value for name, value in vars(args).items() if name not in ("parser", "threads")}
         versions = {"the version of minilstm": __version__, "the version of NumPy": np.__version__}
-        ranks.require_same(world, versions | flags | {"the device": xp.__name__, "the kernels": kernels.__name__})
+        computes = {"the device": xp.__name__, "the kernels": kernels.__name__}
+        ranks.require_same(world, versions | given_flags(args) | computes)
         kernels, note = world.with_kernels(kernels), f"{note}; {world.size} processes (MPI)"
     return xp, kernels, note
+
+
+def given_flags(args: Namespace) -> dict[str, str]:
+    """The command and its flags, name -> value; not those without a value, nor --threads, which may differ."""
+    given = {"the command": args.command}
+    for action in args.parser._actions:
+        value = getattr(args, action.dest, None)
+        name = action.option_strings[0] if action.option_strings else action.dest
+        if isinstance(action, BooleanOptionalAction) and value is not None:
+            given[name] = action.option_strings[not value]  # as --no-... was typed
+        elif value not in (None, False) and action.dest != "threads":
+            given[name] = "given" if value is True else str(value)
+    return given

@@ -1,9 +1,9 @@
 """Embedding on a GPU: two kernels of kernels/embedding.cu.
 
 The gradient has one row per position of the window, even for repeated words, so that its shape never depends on the
-data. The sum for each row scans all N ids: memory is linear in N, time is quadratic. The time is negligible for the few
-hundred words of the presets' windows; from the number of operations, it should exceed the rest of a step at about ten
-thousand words (not measured).
+data. The sum for each row scans all N ids, 256 at a time: memory is linear in N, time is quadratic. (With a kernel that
+scanned them one by one, on an H100, this file's two kernels took 379 microseconds of a step of the preset medium and
+594 of large, of 4,158 and 9,501. The present kernel has not been measured.)
 """
 
 import numpy as np
@@ -28,5 +28,6 @@ def embedding_backward(doutputs: Array, cache: Cache) -> dict[str, SparseGradien
     dtype = launch.accumulator_dtype(doutputs.dtype)
     values = np.empty((len(ids), D), dtype=dtype, like=doutputs)
     counts = np.empty((len(ids), 1), dtype=dtype, like=doutputs)
-    launch.launch("embedding", "embedding_backward", (len(ids),), (doutputs, ids, values, counts, len(ids), D))
+    grid = len(ids), *launch.blocks_for(D)
+    launch.launch("embedding", "embedding_backward", grid, (doutputs, ids, values, counts, len(ids), D))
     return {"weight": SparseGradient(ids, values, counts)}

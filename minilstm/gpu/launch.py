@@ -1,7 +1,7 @@
 """Compiling and launching the CUDA kernels in gpu/kernels/.
 
-A file is compiled unchanged, after a definition of DTYPE and any other definitions that it needs. `#include "..."` of a
-file beside it is replaced by that file's text, so that CuPy's cache of compiled kernels detects changes there too.
+A file is compiled unchanged, after a definition of DTYPE. `#include "..."` of a file beside it is replaced by that
+file's text, so that CuPy's cache of compiled kernels detects changes there too.
 """
 
 import re
@@ -20,20 +20,19 @@ NULL: Any = np.uintp(0)  # a null pointer, for an array that a kernel can do wit
 
 
 @cache
-def kernel_source(file: str, dtype: str, **defines: int) -> str:
+def kernel_source(file: str, dtype: str) -> str:
     """The CUDA source of ``kernels/<file>.cu`` for arrays of one dtype."""
-    defines = {"DTYPE": 8 * np.dtype(dtype).itemsize, **defines}
     text = (KERNELS / f"{file}.cu").read_text(encoding="utf-8")
     text = re.sub(r'#include "(.+)"', lambda match: (KERNELS / match[1]).read_text(encoding="utf-8"), text)
-    return "".join(f"#define {name} {value}\n" for name, value in defines.items()) + text
+    return f"#define DTYPE {8 * np.dtype(dtype).itemsize}\n{text}"
 
 
 @cache
-def compile_kernel(file: str, name: str, dtype: str, **defines: int) -> Callable[..., None]:
+def compile_kernel(file: str, name: str, dtype: str) -> Callable[..., None]:
     """A kernel, ``kernel(grid, block, arguments)``, compiled on first use."""
     import cupy
 
-    return cupy.RawModule(code=kernel_source(file, dtype, **defines)).get_function(name)
+    return cupy.RawModule(code=kernel_source(file, dtype)).get_function(name)
 
 
 def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
@@ -41,14 +40,7 @@ def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
     return np.promote_types(dtype, np.float32)
 
 
-def launch(
-    file: str,
-    name: str,
-    grid: tuple[int, ...],
-    arguments: Sequence[Any],
-    dtype: Any = None,
-    **defines: int,
-) -> None:
+def launch(file: str, name: str, grid: tuple[int, ...], arguments: Sequence[Any], dtype: Any = None) -> None:
     """Launch a kernel on the current stream.
 
     Parameters
@@ -62,8 +54,6 @@ def launch(
         type of its dtype, a structured array of one element is a struct.
     dtype : dtype, optional
         scalar_t; by default the dtype of the first argument.
-    defines : int
-        Additional definitions for the file.
 
     Raises
     ------
@@ -81,7 +71,7 @@ def launch(
             typed.append(argument)
             if getattr(argument, "ndim", 0) and not argument.flags.c_contiguous:
                 raise ValueError(f"{name}: an array of shape {argument.shape} is not contiguous")
-    compile_kernel(file, name, dtype.name, **defines)(grid, (THREADS,), tuple(typed))
+    compile_kernel(file, name, dtype.name)(grid, (THREADS,), tuple(typed))
 
 
 def blocks_for(threads: int) -> tuple[int]:

@@ -14,16 +14,11 @@ from minilstm.gpu.cublas import matmul
 from minilstm.gpu.graph import beside
 from minilstm.types import Array, Cache, Grads, Params, State
 
-# Estimates from the machine code, which benchmarks/recurrence.py measures:
-MAX_FUSED_HIDDEN_SIZE = 700  # with the product in the kernel
-FEW_ROWS_HIDDEN_SIZE = 450  # with few rows of the batch per warp
+# Measured on an H100 with benchmarks/recurrence.py: up to 400 units the product in the kernel is faster than cuBLAS, at
+# 512 as fast, above slower.
+MAX_FUSED_HIDDEN_SIZE = 512
 
-WARP = 32
-
-
-def rows_per_warp(H: int) -> int:
-    """Rows of the batch for which a warp computes one unit: few give more warps, many read each weight less often."""
-    return 4 if H <= FEW_ROWS_HIDDEN_SIZE else 10
+WARP, ROWS = 32, 4  # as in reduce.cuh and lstm.cu
 
 
 def lstm_forward(inputs: Array, state: State, params: Params, forget_bias: float = 0.0) -> tuple[Array, State, Cache]:
@@ -90,6 +85,5 @@ def lstm_backward(doutputs: Array, dstate: State | None, cache: Cache) -> tuple[
 
 
 def launch_with_gemm(name: str, B: int, H: int, arguments: tuple[Any, ...]) -> None:
-    """Launch a kernel with the product: a warp for each of the H units and each `rows_per_warp` rows of the batch."""
-    rows = rows_per_warp(H)
-    launch.launch("lstm", name, launch.blocks_for(WARP * H * -(-B // rows)), arguments, ROWS=rows)
+    """Launch a kernel with the product: a warp for each of the H units and each `ROWS` rows of the batch."""
+    launch.launch("lstm", name, launch.blocks_for(WARP * H * -(-B // ROWS)), arguments)

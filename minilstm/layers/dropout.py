@@ -86,6 +86,27 @@ def draw(seed: int, step: int, first: int, shape: tuple[int, ...], keep_prob: fl
     return mask.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
+def dropout_masks_of_streams(
+    seed: int, step: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str, like: Array
+) -> Array:
+    """Some streams' columns of the whole batch's masks, ``dropout_masks(...)[:, :, streams]``; only they are drawn.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of all masks, (layers, T, B, H).
+    streams : slice
+        Of the B streams of each layer and step; in memory their units lie side by side.
+    """
+    layers, T, B, H = shape
+    masks = np.empty((layers * T, (streams.stop - streams.start) * H), dtype=dtype)
+    for n, mask in enumerate(masks):
+        count, skipped = divmod((n * B + streams.start) * H, 16)  # each count of the generator gives 16 units
+        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=count))
+        mask[:] = dropout_mask(rng, skipped + mask.size, keep_prob, dtype)[skipped:]
+    return np.asarray(masks.reshape(layers, T, -1, H), like=like)
+
+
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:
     """Inputs of any shape times a mask, of the same shape or one that broadcasts to it; None keeps every unit."""
     return inputs if mask is None else inputs * mask

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilstm.errors import UserError
+from minilstm.errors import UserError, first_line
 from minilstm.files import StrPath, atomic_write
 from minilstm.runs.canvas import default_settings
 
@@ -38,7 +38,9 @@ def write_picture(output: StrPath, draw: Callable[[], "Figure"]) -> None:
         with default_settings(), warnings.catch_warnings(action="ignore"):
             draw().savefig(picture, format=suffix)
     except Exception as error:
-        raise PictureError(f"cannot draw {output}: {type(error).__name__} in matplotlib: {error}") from error
+        raise PictureError(
+            f"cannot draw {output}: {type(error).__name__} in matplotlib: {first_line(error)}"
+        ) from error
     gc.collect()  # a figure has reference cycles: a long run would accumulate dozens
     atomic_write(output, picture.getvalue())
 

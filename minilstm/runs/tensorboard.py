@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from minilstm.errors import UserError, one_line
+from minilstm.errors import UserError, first_line, one_line
 from minilstm.events import Report
 from minilstm.files import names_in, open_directories, open_own, remove
 from minilstm.runs.directory import read_metrics
@@ -42,7 +42,7 @@ def require_tensorboard_x() -> None:
     try:
         import_module("tensorboardX")
     except Exception as error:  # it is missing, or does not fit the protobuf that is installed
-        why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"fails ({one_line(str(error), 200)})"
+        why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"fails ({first_line(error)})"
         raise UserError(
             f'--tensorboard: tensorboardX {why}: pip install "minilstm[tensorboard]", '
             'or, in a copy of the repository, pip install -e ".[tensorboard]"'

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from minilstm.errors import UserError, one_line
+from minilstm.errors import UserError, first_line, one_line
 from minilstm.files import StrPath, read_bytes
 
 SCHEME = "https://"  # of sources and of all redirects
@@ -235,9 +235,3 @@ def iter_members(file: io.BufferedRandom) -> Iterator[tuple[str, int]]:
             yield member.name.rpartition("/")[2], member.size
         file.seek(start + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE)
     raise ValueError(f"the archive contains over {MAX_MEMBERS:,} files")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message, printable and shortened to 160 characters."""
-    text = one_line(str(error).split("\n")[0] or type(error).__name__)
-    return text if len(text) <= 160 else text[:160] + "..."

@@ -74,9 +74,7 @@ extern "C" __global__ void lstm_step_backward(const scalar_t* dh_next, const sca
     unit_backward(b, j, dh, dc_next, gates, c_prev, tanh_c, dz, dc_prev, H);
 }
 
-#ifndef ROWS
-#define ROWS 4  // rows of the batch per warp: rows_per_warp in gpu/lstm.py
-#endif
+enum { ROWS = 4 };  // of the batch per warp, as in gpu/lstm.py
 
 // A skinny GEMM: ROWS rows of (B, K), starting at row `first`, times `count` columns at a distance of `stride`. Each
 // thread of the warp sums every 32nd of the K elements, four at a time so that their loads overlap; elements beyond the
