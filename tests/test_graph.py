@@ -9,7 +9,7 @@ from minilstm import plain
 from minilstm.config import PRESETS
 from minilstm.gpu.graph import graphed_callable
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.model import as_masks, draw_masks, flatten_masks, init_params, loss_and_gradients, zero_state
 from minilstm.step import apply_step, init_train_state, train_step
 from minilstm.text.batches import get_batch
 
@@ -30,15 +30,15 @@ def capture_by_calling(run):
 def make_graphed_step(state):
     """`compile_step` of the fused set, with the plain functions and without a GPU."""
 
-    def on_device(*arguments):
-        return apply_step(state, *arguments, plain)
+    def on_device(inputs, targets, learning_rate, step, *masks):
+        return apply_step(state, inputs, targets, as_masks(masks), learning_rate, step, plain)
 
     graphed = graphed_callable(on_device, state.params["decoder.bias"], capture_by_calling)
 
     def step(inputs, targets, learning_rate):
-        masks = draw_masks(state.config, state.progress.step, inputs)
+        masks = draw_masks(state.config, state.progress.step, inputs, len(VOCABULARY))
         state.progress.step += 1
-        return graphed(inputs, targets, masks, learning_rate, state.progress.step)
+        return graphed(inputs, targets, learning_rate, state.progress.step, *flatten_masks(masks))
 
     return step
 
