@@ -45,6 +45,7 @@ def dropout_masks(
     keep_probs: Sequence[float],
     dtype: str,
     like: Array,
+    streams: slice | None = None,
 ) -> list[Array | None]:
     """Draw all masks of a training step.
 
@@ -52,59 +53,62 @@ def dropout_masks(
     ----------
     seed, step : int
     shapes : sequence of tuple
+        (T, B, H) or (1, B, H) for units, two dimensions for others.
     keep_probs : sequence of float
         One for each mask; with 1 nothing is dropped, and the mask is None.
     dtype : str
     like : array
         The masks are on its device.
+    streams : slice, optional
+        Of masks of units, only the columns of these of the B streams: ``mask[:, streams]``.
+
+    Returns
+    -------
+    list of array or None
     """
     masks: list[Array | None] = []
     first = 0  # count of the generator at which a mask begins
     for shape, keep_prob in zip(shapes, keep_probs, strict=True):
-        masks.append(
-            None if keep_prob == 1 else np.asarray(draw(seed, step, first, shape, keep_prob, dtype), like=like)
-        )
-        first += counts_of(shape, keep_prob)
+        if keep_prob == 1:
+            masks.append(None)
+            continue
+        if streams is None or len(shape) == 2:
+            mask = draw(seed, step, first, shape, keep_prob, dtype)
+        else:
+            mask = draw_streams(seed, step, first, shape, streams, keep_prob, dtype)
+        masks.append(np.asarray(mask, like=like))
+        first += counts_of(shape)
     return masks
 
 
-def counts_of(shape: tuple[int, ...], keep_prob: float) -> int:
+def counts_of(shape: tuple[int, ...]) -> int:
     """Number of counts of the generator that a mask takes: each gives 16 units."""
-    return 0 if keep_prob == 1 else -(-math.prod(shape) // 16)
+    return -(-math.prod(shape) // 16)
 
 
 def draw(seed: int, step: int, first: int, shape: tuple[int, ...], keep_prob: float, dtype: str) -> Array:
     """One of the masks of a training step, whose random bits begin at the generator's count `first`."""
-    rows = counts_of(shape, keep_prob)
-    mask = np.empty((rows, 16), dtype=dtype)
+    mask = np.empty((counts_of(shape), 16), dtype=dtype)
 
     def draw_rows(mask: Array, counts: Array) -> None:
         rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=counts[0]))
         mask[:] = dropout_mask(rng, mask.shape, keep_prob, dtype)
 
-    by_rows(draw_rows, mask, np.arange(first, first + rows))
+    by_rows(draw_rows, mask, np.arange(first, first + len(mask)))
     return mask.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
-def dropout_masks_of_streams(
-    seed: int, step: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str, like: Array
+def draw_streams(
+    seed: int, step: int, first: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str
 ) -> Array:
-    """Some streams' columns of the whole batch's masks, ``dropout_masks(...)[:, :, streams]``; only they are drawn.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of all masks, (layers, T, B, H).
-    streams : slice
-        Of the B streams of each layer and step; in memory their units lie side by side.
-    """
-    layers, T, B, H = shape
-    masks = np.empty((layers * T, (streams.stop - streams.start) * H), dtype=dtype)
-    for n, mask in enumerate(masks):
-        count, skipped = divmod((n * B + streams.start) * H, 16)  # each count of the generator gives 16 units
-        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=count))
-        mask[:] = dropout_mask(rng, skipped + mask.size, keep_prob, dtype)[skipped:]
-    return np.asarray(masks.reshape(layers, T, -1, H), like=like)
+    """``draw(...)[:, streams]`` without the other streams; in memory the units of a step's streams lie side by side."""
+    T, B, H = shape
+    mask = np.empty((T, (streams.stop - streams.start) * H), dtype=dtype)
+    for t in range(T):
+        count, skipped = divmod((t * B + streams.start) * H, 16)
+        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=first + count))
+        mask[t] = dropout_mask(rng, skipped + mask[t].size, keep_prob, dtype)[skipped:]
+    return mask.reshape(T, -1, H)
 
 
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:
