@@ -2,8 +2,8 @@
 
 Its tensors are those of PyTorch's word-language-model example, with their names and shapes: it loads there as it is.
 That model has a second bias of the gates, bias_hh, which is not needed here: in the file it is zero except for
-forget_bias at the forget gate. A tied weight has both names there. The rest is metadata with a checksum: see tensors.py.
-What only training needs is a second file: see moments.py.
+forget_bias at the forget gate. A tied weight has both names. The rest is metadata with a checksum: see tensors.py. What
+only training needs is a second file: see moments.py.
 
 Files are written atomically, and the moments first: a kill at any moment leaves either the old checkpoint or the new
 one, complete. The format is safetensors; loading executes nothing.
