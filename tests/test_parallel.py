@@ -14,6 +14,7 @@ import pretended_gpu
 import pytest
 import safetensors.numpy
 from kill import KINDS, MPIEXEC, assert_same_run, ranks_of, torture
+from test_tensorboard import assert_log_is_that_of_metrics, needs_tensorboard_x
 
 from minilstm import batchify, get_batch, load_corpus
 from minilstm.cli import main
@@ -104,6 +105,23 @@ def test_evaluate_gives_the_perplexity_of_one_process(tmp_path, shared_corpus_di
         assert process.returncode == 0
         assert process.stdout == capsys.readouterr().out
         assert process.stderr.count("\n") == 1  # the device
+
+
+@needs_mpi
+@needs_tensorboard_x
+@pytest.mark.slow
+def test_two_processes_write_one_log_for_tensorboard_and_remove_what_a_killed_job_has_left(tmp_path, shared_corpus_dir):
+    run = tmp_path / "run"
+    train = ["train", "--data", str(shared_corpus_dir), *TINY, "--num-layers", "2", "--max-steps", "30"]
+    assert main([*train, "--tensorboard", "--out", str(run)]) == 0
+    for name in ("machine.json", "checkpoint.safetensors"):
+        (run / f"{name}.0123456789abcdef.unfinished").write_text("")
+    resume = ["train", "--resume", "--device", "cpu", "--max-steps", "60"]
+    process = mpiexec(2, *resume, "--tensorboard", "--out", run)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert len(list((run / "tensorboard").iterdir())) == 2
+    assert_log_is_that_of_metrics(run)
+    assert not list(run.glob("*.unfinished"))
 
 
 def different(first, second, cwd=None):
