@@ -14,13 +14,13 @@ from minilstm.types import Array
 def activation_forward(outputs: Array, alpha: float, step_weights: Array | None = None) -> Array:
     """(1) The penalty of a window, array (): outputs (T, B, H), after dropout; weights of the steps (T, B), or ones."""
     _, B, H = outputs.shape
-    return (weighted(outputs, step_weights) * outputs).sum() * (alpha / (B * H))
+    return (weighted(outputs, alpha / (B * H), step_weights) * outputs).sum()
 
 
 def activation_backward(outputs: Array, alpha: float, step_weights: Array | None = None) -> Array:
     """(1) Gradient of the outputs, (T, B, H): 2 alpha / (B H) times the outputs."""
     _, B, H = outputs.shape
-    return weighted(outputs, step_weights) * (2 * alpha / (B * H))
+    return weighted(outputs, 2 * alpha / (B * H), step_weights)
 
 
 def temporal_forward(outputs: Array, beta: float, step_weights: Array | None = None) -> Array:
@@ -33,20 +33,22 @@ def temporal_forward(outputs: Array, beta: float, step_weights: Array | None = N
     """
     _, B, H = outputs.shape
     changes = outputs[1:] - outputs[:-1]  # (T - 1, B, H)
-    return (weighted(changes, None if step_weights is None else step_weights[1:]) * changes).sum() * (beta / (B * H))
+    return (weighted(changes, beta / (B * H), None if step_weights is None else step_weights[1:]) * changes).sum()
 
 
 def temporal_backward(outputs: Array, beta: float, step_weights: Array | None = None) -> Array:
     """(2) Gradient of the outputs, (T, B, H): each is in the change towards it and in the change away from it."""
     _, B, H = outputs.shape
-    changes = weighted(outputs[1:] - outputs[:-1], None if step_weights is None else step_weights[1:])
+    weights = None if step_weights is None else step_weights[1:]
+    changes = weighted(outputs[1:] - outputs[:-1], 2 * beta / (B * H), weights)
     doutputs = np.zeros_like(outputs)
     doutputs[1:] += changes
     doutputs[:-1] -= changes
-    doutputs *= 2 * beta / (B * H)
     return doutputs
 
 
-def weighted(outputs: Array, step_weights: Array | None) -> Array:
-    """(T, B, H) times (T, B)."""
-    return outputs if step_weights is None else outputs * step_weights[:, :, None].astype(outputs.dtype)
+def weighted(outputs: Array, factor: float, step_weights: Array | None) -> Array:
+    """(T, B, H) times a factor and (T, B); the factor first: a loss scale alone may be too large for half precision."""
+    if step_weights is None:
+        return outputs * factor
+    return outputs * (step_weights * factor)[:, :, None].astype(outputs.dtype)
