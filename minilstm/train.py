@@ -24,7 +24,7 @@ from minilstm.model import as_masks, flatten_masks
 from minilstm.parallel import parallel_step
 from minilstm.progress import MAX_NORMS, averaging_begins, end_epoch, is_done, learning_rate_of
 from minilstm.step import TrainState, apply_step, begin_averaging, prepare_step, train_step, trained_params
-from minilstm.text.batches import batchify, window_starts
+from minilstm.text.batches import batchify, window_starts, windows_before
 from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Array, Kernels, Params
 
@@ -154,7 +154,7 @@ def train(
     best = load_best() if load_best and 0 < progress.best_epoch < progress.epoch else None
     for params, epoch in ((best, progress.best_epoch), (trained_params(state), progress.epoch)):
         if params is not None:
-            at = epoch, sum(len(window_starts(config, len(ids), n)) - 1 for n in range(epoch))
+            at = epoch, windows_before(config, len(ids), epoch)
             test = evaluate_split(at, params, config, corpus, "test", kernels, stop_requested, show_progress)
             if stop_requested:
                 return

@@ -98,7 +98,16 @@ def window_starts(config: Config, batch_len: int, epoch: int) -> Array:
     most = batch_len // MIN_VARIED + 1
     base = np.where(rng.random(most) < 0.95, T, T / 2)
     ends = np.cumsum(np.maximum(MIN_VARIED, rng.normal(base, 5).astype(int)))
+    if batch_len > T:
+        ends[0] = min(ends[0], batch_len - 1)  # a text that is long enough for T steps always has a window
     return np.concatenate(([0], ends[ends < batch_len]))
+
+
+def windows_before(config: Config, batch_len: int, epoch: int) -> int:
+    """Number of windows in all epochs before this one; the arguments are those of `window_starts`."""
+    if not config.vary_num_steps:
+        return epoch * num_windows(batch_len, config.num_steps)
+    return sum(len(window_starts(config, batch_len, n)) - 1 for n in range(epoch))
 
 
 def get_batch(data: Array, k: int, num_steps: int) -> tuple[Array, Array]:
