@@ -197,8 +197,9 @@ def unpack_checkpoint(
     shapes = param_shapes(config, len(tensors["decoder.bias"]))
     dtype = np.dtype(weights_dtype(config))
     expected = {name: (shape, dtype) for name, shape in shapes.items()}
-    added = added_tensors(config, tensors)
-    expected |= {name: (tensor.shape, tensor.dtype) for name, tensor in added.items()}
+    expected |= {f"rnn.bias_hh_l{k}": ((4 * H,), dtype) for k, H in enumerate(layer_sizes(config)[1:])}
+    if config.tie_weights:
+        expected["decoder.weight"] = expected["encoder.weight"]
     moments_inside = config.optimizer == "adam" and metadata["format"] in EARLIER_FORMATS
     if moments_inside:
         expected |= expected_moments(shapes, dtype, adam=True, last=False)
@@ -207,7 +208,7 @@ def unpack_checkpoint(
     sizes = layer_sizes(config)[1:]
     state_shapes = {f"{part}{k}": (config.batch_size, H) for k, H in enumerate(sizes) for part in "hc"}
     require_tensors(carried, {name: (shape, np.dtype(config.dtype)) for name, shape in state_shapes.items()})
-    for name, tensor in added.items():
+    for name, tensor in added_tensors(config, tensors).items():
         if not np.array_equal(tensors[name], tensor):
             what = "forget_bias" if name.startswith("rnn") else "the embedding, to which it is tied"
             raise ValueError(f"{name} does not hold {what}")
