@@ -7,7 +7,8 @@ That model adds two biases to the gates; here they are one:
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,17 @@ from minilstm.model import layer_sizes, param_shapes
 from minilstm.types import Params
 
 FLOATS = "F64", "F32", "F16"  # names of dtypes in a header
+Entry = TypeVar("Entry")
+
+
+def by_name(entries: dict[str, Entry], metadata: Mapping[str, str]) -> dict[str, Entry]:
+    """The entries of a file's header, or its tensors, with the name that a tied weight has here: encoder.weight.
+
+    PyTorch's ``safetensors.torch.save_model`` keeps only decoder.weight then, and notes that the other is the same.
+    """
+    if "encoder.weight" in entries or metadata.get("encoder.weight") != "decoder.weight":
+        return entries
+    return {"encoder.weight" if name == "decoder.weight" else name: entry for name, entry in entries.items()}
 
 
 def require_state_dict(header: Mapping[str, Any]) -> Config:
@@ -59,9 +71,11 @@ def require_state_dict(header: Mapping[str, Any]) -> Config:
     return config
 
 
-def sum_biases(tensors: Mapping[str, np.ndarray], config: Config) -> Params:
-    """The parameters in a state dict of this config."""
+def params_of(tensors: Mapping[str, np.ndarray], config: Config) -> tuple[Params, Config]:
+    """The parameters in a state dict of this config; with tied weights, if it holds the same matrix under both names."""
+    if not config.tie_weights and np.array_equal(tensors["encoder.weight"], tensors["decoder.weight"]):
+        config = replace(config, tie_weights=True)
     params = {name: tensors[name] for name in param_shapes(config, 1)}
     for k in range(config.num_layers):
         params[f"rnn.bias_ih_l{k}"] = tensors[f"rnn.bias_ih_l{k}"].astype(np.float64) + tensors[f"rnn.bias_hh_l{k}"]
-    return params
+    return params, config
