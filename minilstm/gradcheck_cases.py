@@ -185,7 +185,7 @@ def awd_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> 
         shapes, random, kernels, tie_weights=True, embedding_size=shapes.D, locked_dropout=True, input_keep_prob=0.8,
         output_keep_prob=0.6, embedding_keep_prob=0.9, weight_keep_prob=0.5, activation_reg=2.0, temporal_reg=1.0,
     )  # fmt: skip
-    return case._replace(layer="tied weights, weight drop, ...")
+    return case._replace(layer="AWD-LSTM")
 
 
 CASES: tuple[Callable[..., GradcheckCase], ...] = (
