@@ -72,7 +72,7 @@ def require_state_dict(header: Mapping[str, Any]) -> Config:
 
 
 def params_of(tensors: Mapping[str, np.ndarray], config: Config) -> tuple[Params, Config]:
-    """The parameters in a state dict of this config; with tied weights, if it holds the same matrix under both names."""
+    """The parameters in a state dict of this config; with tied weights, if both names have the same matrix."""
     if not config.tie_weights and np.array_equal(tensors["encoder.weight"], tensors["decoder.weight"]):
         config = replace(config, tie_weights=True)
     params = {name: tensors[name] for name in param_shapes(config, 1)}
