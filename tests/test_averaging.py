@@ -410,7 +410,7 @@ def test_a_run_starts_from_a_model_with_another_embedding_size(shared_corpus_dir
 
 
 def test_a_run_starts_from_the_average_of_another(finished, shared_corpus_dir, tmp_path):
-    flags, run = finished
+    _, run = finished
     assert main(["train", "--init-from", str(run), "--out", str(tmp_path / "new"), "--max-steps", "0"]) == 0
     old, new = load_checkpoint(run / LAST), load_checkpoint(tmp_path / "new" / LAST)
     np.testing.assert_equal(new.params, old.average)
