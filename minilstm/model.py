@@ -214,8 +214,8 @@ def stack_forward(
     Parameters are as for `loss_and_gradients`. Without masks there is no dropout, as in evaluation.
     """
     masks = masks or no_masks(config)
-    word_mask = None if masks.words is None else masks.words[inputs]  # (T, B, 1)
     x, embedding_cache = kernels.embedding_forward(inputs, params["encoder.weight"])
+    word_mask = None if masks.words is None else masks.words[inputs]  # (T, B, 1)
     x = kernels.dropout_forward(kernels.dropout_forward(x, word_mask), masks.layers[0])
     outputs, new_state, lstm_caches = x, [], []
     for k in range(config.num_layers):

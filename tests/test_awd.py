@@ -478,3 +478,15 @@ def test_the_sparse_gradient_of_a_tied_embedding_is_added_once_for_a_repeated_wo
     _, total, _ = equations(params_, config, torch.tensor(ids), torch.tensor(ids), state_, None, ones)
     total.backward()
     assert_close(grads["encoder.weight"], params_["encoder.weight"].grad)
+
+
+@pytest.mark.parametrize("outside", [-1, V, V + 3])
+def test_an_id_outside_the_vocabulary_is_refused_before_anything_changes(outside):
+    state = init_train_state(ALL, VOCABULARY)
+    before = {name: param.copy() for name, param in state.params.items()}
+    ids = np.zeros((4, 3), int)
+    ids[1, 1] = outside
+    with pytest.raises(IndexError, match=f"outside the vocabulary of {V} words"):
+        train_step(state, ids, np.zeros((4, 3), int), 0.1)
+    np.testing.assert_equal(state.params, before)
+    assert state.progress.step == 0
