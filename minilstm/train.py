@@ -119,7 +119,9 @@ def train(
     while not is_done(config, progress):
         windows = len(window_starts(config, len(ids), progress.epoch)) - 1
         if windows < 1:
-            raise UserError(f"the training text is too short for a window of {config.num_steps} steps; lower num_steps")
+            raise UserError(
+                f"the training text is too short for one window of {config.num_steps} steps; lower num_steps"
+            )
         if stop_requested or (reached(state, max_steps) and progress.window < windows):
             yield SaveDue()
             return
