@@ -20,7 +20,7 @@ p and q are fitted to steps of one process with 1 to B streams; a and c (copies 
 a process with itself; the network's latency l and bandwidth w to exchanges of two processes. (2) is a ring all-reduce
 and a ring all-gather; nothing is hidden behind the backward pass. The networks of predictions have nominal values
 (`NETWORKS`).
-A GPU's step has not been measured: its time is the prediction in README.md, so what rests on it is a prediction twice.
+A GPU's step is that measured on one H100 (benchmarks/results/speed-cuda.json); several have not been measured.
 """
 
 import json
@@ -54,7 +54,7 @@ NETWORKS = {  # nominal: seconds of latency, bytes per second in each direction
     "100 Gb/s": (3e-6, 12.5e9),
     "NVLink": (3e-6, 450e9),
 }
-GPU_STEP = {"small": (0.25e-3, 0.5e-3), "medium": (1.2e-3, 2.5e-3), "large": (4.3e-3, 8.5e-3)}  # predicted: README.md
+GPU_STEP = {"small": 0.71e-3, "medium": 4.15e-3, "large": 9.51e-3}  # seconds, H100: speed-cuda.json
 GPU_COPIES = 5 / 3e12  # seconds per byte: five passes through memory of 3 TB/s, nominal
 SECONDS_OF_A_ROUND = 0.5
 KINDS = "one", "apart", "strong", "late", "weak"
@@ -243,12 +243,11 @@ def predict_two(preset, raw, model):
 def predict_many(preset, raw, model):
     """Weak scaling, B streams a worker: rows for each kind of worker and network, by number of workers."""
     B, result = PRESETS[preset].batch_size, {}
-    low, high = GPU_STEP[preset]
     kinds = {
         "CPU, 10 Gb/s": (model["p"] + model["q"] * B, model["a"], model["c"], "10 Gb/s"),
         "CPU, 100 Gb/s": (model["p"] + model["q"] * B, model["a"], model["c"], "100 Gb/s"),
-        "GPU, 100 Gb/s": ((low * high) ** 0.5, 20e-6, GPU_COPIES, "100 Gb/s"),
-        "GPU, NVLink": ((low * high) ** 0.5, 20e-6, GPU_COPIES, "NVLink"),
+        "GPU, 100 Gb/s": (GPU_STEP[preset], 20e-6, GPU_COPIES, "100 Gb/s"),
+        "GPU, NVLink": (GPU_STEP[preset], 20e-6, GPU_COPIES, "NVLink"),
     }
     for kind, (compute, a, c, network) in kinds.items():
         latency, bandwidth = NETWORKS[network]

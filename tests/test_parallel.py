@@ -183,6 +183,12 @@ def test_ranks_that_cannot_train_together_are_refused_in_one_line_and_nothing_is
     shutil.rmtree(other)
     process = subprocess.run([MPIEXEC, *shells[0], ":", *shells[1]], capture_output=True, text=True, env=environment)
     require_one_line(process, "corpus")
+    edited = shutil.copytree(HERE.parent / "minilstm", tmp_path / "edited" / "minilstm")
+    (edited / "optim.py").write_text((edited / "optim.py").read_text() + "# another clipping\n")
+    from_folder = f"PYTHONPATH={{}} {sys.executable} -m minilstm {' '.join(map(str, train))}"
+    both = [["-n", "1", "sh", "-c", from_folder.format(folder)] for folder in (HERE.parent, edited.parent)]
+    process = subprocess.run([MPIEXEC, *both[0], ":", *both[1]], capture_output=True, text=True, cwd=tmp_path)
+    require_one_line(process, "the ranks differ in the source of minilstm: ")
     require_one_line(mpiexec(2, *train, "--unknown"), "unknown: --unknown")
     require_one_line(mpiexec(2, "generate", out), "generate runs in one process; start it without mpiexec")
     process = mpiexec(2, *train, "--data", "-", input="a b c\n" * 5000)  # a longer one would end MPICH's mpiexec

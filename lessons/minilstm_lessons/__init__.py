@@ -32,7 +32,7 @@ MAX_CHARS = 2000  # of a verdict
 keep_sources(EXERCISES.values())
 
 
-def check(function):
+def check(function=None):
     """Judge a student's function; returns a Verdict, which says what is right or wrong.
 
     Parameters

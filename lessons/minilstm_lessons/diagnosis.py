@@ -1,107 +1,203 @@
-"""Why a result is wrong: the usual mistakes, run and compared, and what can be told without knowing the mistake."""
+"""Why a result is wrong: the usual mistakes, run and compared, and else what is measured.
+
+A cause is named only if a mistake on the exercise's list gives the student's very numbers, or a slip does and stands in
+the student's own text. Nothing is compared with results that are constants: too many mistakes lead to them.
+"""
 
 import ast
 import copy
 import itertools
-import math
+import re
+import time
 from contextlib import suppress
 
 import numpy as np
 
-from minilstm_lessons.exercise import BOUND, as_tuple, count, relative_error, source_of, with_mistakes
+from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, is_wrong
+from minilstm_lessons.exercise import BOUND, as_tuple, relative_error, source_of, with_mistakes
+from minilstm_lessons.on_device import from_device
+from minilstm_lessons.patterns import find
 from minilstm_lessons.slips import slips
-from minilstm_lessons.student import message_of
+from minilstm_lessons.source import is_stub, names_used, normal
+from minilstm_lessons.stops import hint_of
+from minilstm_lessons.student import message_of, run
+
+PATIENCE = 1.5  # seconds, after which the judge says that it is looking
+LIMIT = 10.0  # seconds, after which it gives up
 
 
-def diagnose(exercise, cases, given):
-    """Say what is wrong with each wrong result, and why as far as it can be told."""
-    wrong = [name for name in exercise.results if worst(name, cases, given) > BOUND]
-    suspects = []  # mistakes in words, and the results that they explain
-    for function, words, usual in guesses(exercise, cases[0]):
+def diagnose(exercise, cases, given, source):
+    """Say what is wrong with each wrong result, and why as far as it is known."""
+    order = describe_order(exercise, cases, given)
+    if order:
+        return order
+    unexplained = [name for name in exercise.results if is_wrong(name, exercise, cases, given)]
+    constants = {name: describe_constant(name, cases, given) for name in unexplained}
+    noted = [*remarks(exercise, source)] if source else []
+    hunted = [name for name in unexplained if not constants[name]]
+    suspects = []  # causes in words, and the results that they explain
+    for function, words, shown in guesses(exercise, cases[0], source) if hunted else ():
         explained = explained_by(function, exercise, cases, given)
-        if not usual:
-            explained = {name: is_wrong for name, is_wrong in explained.items() if not all_zeros(name, given)}
-            words = in_general(exercise, cases, given, explained) + words
-        if len(explained) == len(exercise.results):  # every result, those that are right too
-            return blame(words, wrong)
-        if any(explained.values()):
+        if not any(explained.get(name) for name in hunted):
+            continue
+        words = shown(words)
+        if words and len(explained) == len(exercise.results):  # every result, those that are right too
+            phrases = [f"{' and '.join(unexplained)}: {words}"]
+            return "; ".join(phrases + [note for note in noted if is_yes_or_no(unexplained, cases)])
+        if words:
             suspects.append((words, explained))
-    phrases, unexplained = [], wrong
+    phrases = []
     for words, explained in suspects:
-        names = [name for name in unexplained if explained.get(name)]
+        names = [name for name in unexplained if explained.get(name) and not constants[name]]
         if names:
-            phrases.append(blame(words, names))
+            phrases.append(f"{' and '.join(names)}: {words}")
             unexplained = [name for name in unexplained if name not in names]
     phrases += [f"{name}: {describe_difference(name, exercise, cases, given)}" for name in unexplained]
-    return "; ".join(phrases)
+    return "; ".join(phrases + (noted if unexplained else []))
 
 
-def diagnose_shape(exercise, cases, given):
+def is_yes_or_no(names, cases):
+    """Whether results hold nothing but 0 and 1: so little that several mistakes may well give the same."""
+    return all(np.isin(case.expected[name], (0, 1)).all() for case in cases for name in names)
+
+
+def diagnose_shape(exercise, cases, given, source):
     """The mistake that gives the student's results, of a wrong shape as they are: "; " and its words, or nothing."""
-    if given and all(array.size for results in given for array in results.values()):
-        for guess, words, _ in guesses(exercise, cases[0], pairs=False):
-            if len(explained_by(guess, exercise, cases, given)) == len(exercise.results):
-                return f"; {words}"
-    return ""
+    arrays = [array for results in given for array in results.values()]
+    if arrays and all(array.size > 1 for array in arrays if array.ndim) and not all(
+        describe_constant(name, cases, given) for name in exercise.results
+    ):  # fmt: skip
+        for guess, words, shown in guesses(exercise, cases[0], source, pairs=False):
+            if len(explained_by(guess, exercise, cases, given)) == len(exercise.results) and shown(words):
+                return f"; {shown(words)}"
+    return "".join(f"; {words}" for words in remarks(exercise, source)) if source else ""
 
 
-STOPS = {  # part of an exception's message -> what it usually means
-    "could not be broadcast": "two shapes do not fit: was a sum taken over the wrong axis, without keepdims=True, or "
-    "is there a transpose too many or too few?",
-    "core dimension": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
-    "not aligned": "the inner sizes of the product differ: is a transpose missing, or are its factors swapped?",
-    "division by zero": "the divisor can be 0: say what holds then",
-    "out of bounds": "an index is past the end: indices begin at 0 and end at size - 1",
-    "referenced before": "it is used before anything is in it: set it before the line, or before the loop",
-    "not associated with a value": "it is used before anything is in it: set it before the line, or before the loop",
-}
+def diagnose_stop(exercise, cases, given, error, line, number, source):
+    """Why a student's function stopped: "; " and words, or nothing.
 
-
-def diagnose_stop(exercise, cases, given, error, line):
-    """The mistake that stops with this message in the last case, after the same results: "; " and its words.
-
-    Or what such a message usually means, or nothing.
+    A called function that is not written; a mistake that stops with this message in the last case, after the same
+    results, if it stands in the student's own text, a slip in the very line; or what such a message means.
     """
+    stubs = [f.__name__ for f in source.called if run(is_stub, f)[0] and run(tree_known, f)[0]] if source else []
+    if stubs:
+        return f"; {' and '.join(sorted(set(stubs)))}, which it calls, is not written yet"
     message = message_of(error)
-    with suppress(Exception):  # it may be a part of a statement, or not even text that can be parsed
-        line = ast.unparse(ast.parse(line.strip()))
-    exact, usual, others = [], [], []  # the student's very line, a mistake on the list, any other slip
-    for function, words, listed in guesses(exercise, cases[-1], pairs=False):
+    for function, words, shown in guesses(exercise, cases[-1], source, pairs=False, number=number) if source else ():
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
         except Exception as other:
             same = type(other) is type(error) and message_of(other) == message
             if same and len(explained_by(function, exercise, cases[:-1], given)) == len(exercise.results):
-                (usual if listed else exact if f"`{line}` instead" in words else others).append(words)
-    for causes in (exact[:1], usual, others):
-        if len(causes) == 1:
-            return "; " + causes[0]
-    return next(("; " + words for part, words in STOPS.items() if part in message), "")
+                words = shown(words)
+                if words:
+                    return "; " + words
+    hint = hint_of(message, line)
+    return hint and "; " + hint
 
 
-def guesses(exercise, case, pairs=True):
-    """What a student may have written: a function, words, whether it is a usual mistake; last, two of them at once."""
+def tree_known(function):
+    return function.__name__ != "<lambda>" and "site-packages" not in function.__code__.co_filename
+
+
+def guesses(exercise, case, source, pairs=True, number=None):
+    """What a student may have written: a function, words, and a function of the words that gives those to be said.
+
+    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then two usual
+    mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual mistakes,
+    too, have to be in the student's text.
+    """
     if not source_of(exercise.solution):
         return
+    parameters = [*case.arguments]
+    waits = watch()
     for mistake in exercise.mistakes:
-        yield with_mistakes(exercise.solution, [mistake]), mistake.words, True
-    for function, words in slips(exercise.solution, copy.deepcopy([*case.arguments.values()])):
-        yield function, words, False
+        show = (lambda words, mistake=mistake: words if written(mistake, source, parameters) else "") if number else str
+        yield with_mistakes(exercise.solution, [mistake]), mistake.words, show
+        if waits():
+            return
+    for slip in slips(exercise.solution, copy.deepcopy([*case.arguments.values()])) if source else ():
+        yield slip.function, slip.words, lambda words, slip=slip: words_of_slip(words, slip, source, parameters, number)
+        if waits():
+            return
     for two in itertools.combinations(exercise.mistakes, 2) if pairs else ():
         with suppress(SyntaxError, ValueError):  # both change the same line
-            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), True
+            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), str
+        if waits():
+            return
 
 
-def in_general(exercise, cases, given, explained):
-    """What can be said of the first result that a slip explains, where that is a sign or a factor."""
-    names = [name for name, wrong in explained.items() if wrong]
-    general = describe_difference(names[0], exercise, cases, given) if names else ""
-    return f"{general}; perhaps " if general.startswith("off by a factor") and "about" not in general else ""
+def watch():
+    """A function that says once that the judge is looking, if it takes long, and whether to give up."""
+    started, said = time.monotonic(), []
+
+    def waits():
+        passed = time.monotonic() - started
+        if not said and passed > PATIENCE:
+            said.append(True)
+            with suppress(Exception):  # there may be nothing to print to
+                print("… not right yet; looking for the cause", flush=True)
+        return passed > LIMIT
+
+    return waits
 
 
-def blame(words, names):
-    """Results, and the mistake that explains them, in words."""
-    return f"{' and '.join(names)}: {words}"
+def words_of_slip(words, slip, source, parameters, number):
+    """The words of a slip that stands in the student's text, and its line there; else nothing."""
+    line = None
+    if slip.written is not None:
+        line = find(slip.written, source, parameters, slip.literal, whole=slip.whole and slip.removed is not None)
+    words = in_own_names(words, slip, source, parameters)
+    if number:  # where it stopped nothing was compared, so what belongs there is not certain
+        name, stands, _ = words.partition(" stands where ")
+        return (f"{name} does not belong there" if stands else words) if line == number else ""
+    if line:
+        return f"{words}, in your line {line}"
+    absent = tokens(slip.removed, source, parameters) - names_used(source) if slip.removed is not None else ()
+    return f"{words}: {' and '.join(sorted(absent))} does not occur" if absent else ""
+
+
+def in_own_names(words, slip, source, parameters):
+    """The words of a slip with the student's names; "something" for a variable that has no such name there."""
+    names = dict(zip(parameters, source.parameters, strict=False))
+    used = names_used(source)
+    for name in slip.function.__code__.co_varnames:
+        own = names.get(name) or (name if name in used else "something")
+        words = re.sub(rf"\b{name}\b", own, words)
+    return words
+
+
+def tokens(node, source, parameters):
+    """The names of functions and parameters in a part of a solution, as the student has them."""
+    names = dict(zip(parameters, source.parameters, strict=False))
+    parts = [*ast.walk(node)]
+    found = {names[part.id] for part in parts if isinstance(part, ast.Name) and part.id in names}
+    return found | {part.attr for part in parts if isinstance(part, ast.Attribute)}
+
+
+def written(mistake, source, parameters):
+    """Whether one of a mistake's edits stands in a student's text."""
+    for new in mistake.edits.values():
+        with suppress(SyntaxError):
+            for statement in ast.parse(new.strip()).body:
+                value = getattr(normal(statement), "value", None)
+                if isinstance(value, ast.expr) and find(value, source, parameters):
+                    return True
+    return False
+
+
+def remarks(exercise, source):
+    """What a student's text shows by itself: an argument that is never used, random numbers of its own."""
+    used, needed = names_used(source), {
+        node.id for node in ast.walk(ast.parse(source_of(exercise.solution) or "0")) if isinstance(node, ast.Name)
+    }  # fmt: skip
+    parameters = exercise.solution.__code__.co_varnames[: exercise.solution.__code__.co_argcount]
+    unused = [own for own, name in zip(source.parameters, parameters, strict=False)
+              if name in needed and own not in used]  # fmt: skip
+    if unused and len(unused) < len(parameters):
+        yield f"the argument {' and '.join(unused)} is never used"
+    if used & {"default_rng", "rand", "randn", "random", "uniform", "choice"} and not needed & {"random"}:
+        yield "it draws random numbers of its own"
 
 
 def explained_by(function, exercise, cases, given):
@@ -110,81 +206,15 @@ def explained_by(function, exercise, cases, given):
     for case, results in zip(cases, given, strict=True):
         try:
             values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
-            guess = {n: np.asarray(v, dtype=float) for n, v in zip(exercise.results, values, strict=True)}
+            guess = {n: np.asarray(from_device(v), dtype=float) for n, v in zip(exercise.results, values, strict=True)}
         except Exception:
             return {}
         for name in list(explained):
-            if guess[name].shape != results[name].shape or relative_error(results[name], guess[name]) > BOUND:
+            small = name in exercise.small
+            if guess[name].shape != results[name].shape or relative_error(results[name], guess[name], small) > BOUND:
                 del explained[name]
             elif guess[name].shape == case.expected[name].shape:
-                explained[name] |= relative_error(guess[name], case.expected[name]) > BOUND
+                explained[name] |= relative_error(guess[name], case.expected[name], small) > BOUND
         if not explained:
             break
     return explained
-
-
-def describe_difference(name, exercise, cases, given):
-    """What can be said of a wrong result without knowing the mistake."""
-    pairs = [(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True)]
-    if not all(np.isfinite(value).all() for value, _ in pairs):
-        return "holds inf or nan: look for a division by zero, a log of zero or an overflow"
-    if all_zeros(name, given):
-        return "is all zeros: is it ever added to?"
-    ratios = [factor(value, expected) for value, expected in pairs]
-    if None not in ratios:
-        return f"off by a factor of {describe_factor(ratios, cases)}"
-    if all(value.ndim == 2 and value.shape[0] == value.shape[1] for value, _ in pairs) and all(
-        relative_error(value.T, expected) <= BOUND for value, expected in pairs
-    ):
-        return "transposed: the shape cannot show it, because the matrix is square"
-    value, expected = max(pairs, key=lambda pair: relative_error(*pair))
-    if exercise.results[name].startswith("(T"):
-        right = [t for t in range(len(value)) if relative_error(value[t], expected[t]) <= BOUND]
-        if right:
-            steps = f"{count(len(right), 'time step')} of {len(value)}"
-            return f"right at {steps} (t = {', '.join(map(str, right))}), wrong at the others"
-    index = np.unravel_index(np.argmax(abs(value - expected)), value.shape)
-    place = f"[{', '.join(map(str, index))}]" if index else ""
-    return (
-        f"max relative error {relative_error(value, expected):.0e}; for example {name}{place} is {value[index]:.6g}, "
-        f"expected {expected[index]:.6g}"
-    )
-
-
-def factor(value, expected):
-    """The number k with value = k * expected, or None."""
-    square = (expected * expected).sum()
-    k = float((value * expected).sum() / square) if square else 0.0
-    return k if k and relative_error(value, k * expected) <= BOUND else None
-
-
-def describe_factor(ratios, cases):
-    """A factor in words: a number, or one of the sizes, and what usually causes it."""
-    if np.allclose(ratios, ratios[0], rtol=1e-6):
-        k = ratios[0]
-        usual = {
-            -1: ": a sign is wrong",
-            2: ": a term is counted twice, or the 2 of a square's derivative is left over",
-            0.5: ": a factor 2 is missing, or one of two equal terms",
-        }
-        return next((f"{known:g}{words}" for known, words in usual.items() if math.isclose(k, known, rel_tol=1e-6)),
-                    f"about {k:.3g}")  # fmt: skip
-    names = [*cases[0].sizes, *itertools.combinations(cases[0].sizes, 2)]
-    for sign, name in itertools.product((1, -1), names):
-        known = [math.prod(case.sizes[part] for part in as_tuple(name)) for case in cases]
-        text = ("-" if sign < 0 else "") + " ".join(as_tuple(name))
-        if np.allclose(ratios, sign * np.array(known), rtol=1e-6):
-            return f"{text}: a sum where the mean is meant, or a division by it that is missing"
-        if np.allclose(ratios, sign / np.array(known), rtol=1e-6):
-            return f"1 / {text}: a mean where the sum is meant, or one division by it too many"
-    return f"about {min(ratios):.3g} to {max(ratios):.3g}, another for each draw: a scale that depends on the data"
-
-
-def all_zeros(name, given):
-    """Whether a result is zero everywhere, to which many mistakes lead."""
-    return not any(results[name].any() for results in given)
-
-
-def worst(name, cases, given):
-    """Largest relative error of one result over all draws."""
-    return max(relative_error(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 BOUND = 1e-7  # largest relative error of an answer that is right
+SMALL = 1e-7  # size of an element below which rounding may be all of it
 
 
 class Mistake(NamedTuple):
@@ -38,6 +39,8 @@ class Exercise(NamedTuple):
     gradients : dict
         Name of a result -> name of the argument it is the loss's gradient of.
     mistakes : tuple of Mistake
+    small : tuple of str
+        Results of which each element is held against its own size, however small it is beside others.
     """
 
     solution: Callable
@@ -48,6 +51,7 @@ class Exercise(NamedTuple):
     loss: Callable | None = None
     gradients: dict = {}  # noqa: RUF012, a NamedTuple's default
     mistakes: tuple = ()
+    small: tuple = ()
 
     @property
     def name(self):
@@ -90,12 +94,18 @@ def with_mistakes(solution, mistakes):
     return namespace[solution.__name__]
 
 
-def relative_error(value, expected):
-    """Largest difference, over the largest element; infinite where only one of the two is a number."""
+def relative_error(value, expected, small=False):
+    """Largest difference, over the largest element; infinite where only one of the two is a number.
+
+    If `small`, each difference is taken over its own element, down to elements of `SMALL`.
+    """
     finite = np.isfinite(value)
     if not np.array_equal(value[~finite], expected[~finite], equal_nan=True) or not np.isfinite(expected[finite]).all():
         return math.inf
     value, expected = value[finite], expected[finite]
+    if small:
+        sizes = np.maximum(np.maximum(abs(value), abs(expected)), SMALL)
+        return float((abs(value - expected) / sizes).max(initial=0.0))
     error = float(abs(value - expected).max(initial=0.0))
     return error and error / max(float(abs(expected).max()), float(abs(value).max()))
 

@@ -9,9 +9,11 @@ from minilstm_lessons.solutions import lesson01 as solutions
 
 
 def draw_probabilities(rng, N):
-    """Every other text or so is long enough for the product of its probabilities to be 0 in float64."""
+    """Every other text or so is so long that the product of its probabilities is 0 in float64; one word is rare."""
     length = N * (200 if rng.random() < 0.5 else 1)
-    return {"probabilities": np.exp(-rng.uniform(0.1, 8, size=length))}
+    surprise = rng.uniform(0.1, 8, size=length)
+    surprise[rng.integers(length)] = rng.uniform(40, 60)
+    return {"probabilities": np.exp(-surprise)}
 
 
 def package_perplexity(probabilities):
@@ -19,9 +21,9 @@ def package_perplexity(probabilities):
 
 
 def draw_text(rng, B, T, K):
-    """A text of K windows of T steps on B streams; each stream has no word left over, or as many as can be."""
+    """A text of K windows of T steps on B streams; text and streams have no word left over, or as many as can be."""
     batch_len = K * T + 1 + int(rng.choice([0, T - 1]))
-    tokens = B * batch_len + int(rng.integers(1, B))
+    tokens = B * batch_len + int(rng.choice([0, B - 1]))
     return {"ids": rng.permutation(tokens) + 1, "batch_size": B, "num_steps": T}
 
 
@@ -187,8 +189,17 @@ EXERCISES = (
                 "the targets come from the neighbouring stream: one later in time, along axis 0 of (batch_len, B)",
             ),
             Mistake(
-                {"np.stack(inputs), np.stack(targets)": "np.stack(targets), np.stack(inputs)"},
-                "inputs and targets are in each other's place",
+                {"(batch_len - 1) // num_steps": "batch_len // num_steps"},
+                "a window too many where T divides the length of a stream: its last word has none after it to be its "
+                "target",
+            ),
+            Mistake(
+                {"(batch_len - 1) // num_steps": "(batch_len - 1) // num_steps - 1"},
+                "the last window is left out, though each of its words has a target",
+            ),
+            Mistake(
+                {"(batch_len - 1) // num_steps": "batch_len // num_steps - 1"},
+                "the last window is left out where one word follows it, which is all that its targets need",
             ),
         ),
     ),
@@ -202,6 +213,45 @@ EXERCISES = (
             Mistake(
                 {"two[b, c] / one[b]": "two[b, c] / (one[b] + 1)"},
                 "one was added to the count of b, so the bigram does not sum to 1: divide by the count of b itself",
+            ),
+            Mistake(
+                {"two[b, c] / one[b]": "(two[b, c] + 1) / (one[b] + len(one))"},
+                "one was added to the count of every pair (Laplace's rule): here the counts are taken as they are",
+            ),
+            Mistake(
+                {
+                    "trigram = bigram\n": "trigram = 1 / len(one)\n",
+                    "three[a, b, c] / two[a, b]": "(three[a, b, c] + 1) / (two[a, b] + len(one))",
+                },
+                "one was added to the count of every triple (Laplace's rule): here the counts are taken as they are",
+            ),
+            Mistake(
+                {
+                    "two[b, c] / one[b]": "(two[b, c] + 1) / (one[b] + len(one))",
+                    "trigram = bigram\n": "trigram = 1 / len(one)\n",
+                    "three[a, b, c] / two[a, b]": "(three[a, b, c] + 1) / (two[a, b] + len(one))",
+                },
+                "one was added to the counts of pairs and triples (Laplace's rule): here they are taken as they are",
+            ),
+            Mistake(
+                {
+                    "one[c] / len(train)": "(one[c] + 1) / (len(train) + len(one))",
+                    "two[b, c] / one[b]": "(two[b, c] + 1) / (one[b] + len(one))",
+                    "trigram = bigram\n": "trigram = 1 / len(one)\n",
+                    "three[a, b, c] / two[a, b]": "(three[a, b, c] + 1) / (two[a, b] + len(one))",
+                },
+                "one was added to every count (Laplace's rule): here the counts are taken as they are",
+            ),
+            Mistake(
+                {
+                    "append(mixture)": "append(trigram if three[a, b, c] else bigram if two[b, c] else unigram)",
+                },
+                "this is back-off, which takes the longest context that was seen: here all three are mixed by their "
+                "weights",
+            ),
+            Mistake(
+                {"    if two[a, b]:": "    if three[a, b, c]:"},
+                "the bigram was taken wherever the triple was never seen: only where the pair (a, b) was never seen",
             ),
             Mistake(
                 {"trigram = bigram\n": "trigram = 1 / len(one)\n"},

@@ -11,7 +11,11 @@ SIZES = {"N": (3, 6), "V": (4, 9)}
 
 
 def draw(rng, N, V):
-    return {"logits": 3 * rng.standard_normal((N, V)), "targets": rng.integers(V, size=N)}
+    """Rows at three heights in some draws; in one row a word is nearly certain, and the others have hardly any p."""
+    heights = rng.choice([0, 1]) * rng.permutation(np.resize([0, 1000, -1000], N))
+    logits = 3 * rng.standard_normal((N, V)) + heights[:, None]
+    logits[rng.integers(N), rng.integers(V)] += 45
+    return {"logits": logits, "targets": rng.integers(V, size=N)}
 
 
 def draw_large(rng, N, V):
@@ -43,7 +47,7 @@ def draw_layer(rng, T, B, H, V):
         "hidden": rng.standard_normal((T, B, H)),
         "targets": rng.integers(V, size=(T, B)),
         "weight": rng.standard_normal((V, H)),
-        "bias": rng.standard_normal(V),
+        "bias": rng.standard_normal(V) + rng.choice([0, 1000]),
     }
 
 
@@ -63,6 +67,10 @@ ONE_HOT = "p[np.arange(N), targets] -= 1"
 LAYER_ONE_HOT = "dlogits[np.arange(T * B), targets] -= 1"
 LARGEST = "logits.max(axis=1, keepdims=True)"
 TOTAL = "exp.sum(axis=1, keepdims=True)"
+LAST = (
+    ("-1:", "of the last word alone: = stands where += belongs in the loop over the words"),
+    ("B - 1 :: B", "of the last stream alone: = stands where += belongs in the loop over the batch"),
+)
 
 EXERCISES = (
     Exercise(
@@ -71,12 +79,16 @@ EXERCISES = (
         draw_large,
         probabilities,
         {"p": "(N, V)"},
+        small=("p",),
         mistakes=(
+            Mistake(
+                {"exp / total": "np.clip(exp / total, 1e-12, 1)"},
+                "p was kept away from 0: the rows do not sum to 1 any more, and a word may well have no probability",
+            ),
             Mistake(
                 {"exp / total": "1 / (1 + np.exp(-logits))"},
                 "this is the sigmoid of each logit alone; softmax makes the words of a row share a probability of 1",
             ),
-            Mistake({"exp / total": "logits"}, "these are still the logits: exponentials over their sum are to come"),
             Mistake({"exp / total": "exp / total**2"}, "divided by the sum of the row twice: divide once"),
             Mistake(
                 {"logits.max(axis=1, keepdims=True)": "logits.max(axis=0)"},
@@ -126,6 +138,7 @@ EXERCISES = (
         draw,
         logits_gradient,
         {"dlogits": "(N, V)"},
+        small=("dlogits",),
         loss=mean_loss,
         gradients={"dlogits": "logits"},
         mistakes=(
@@ -140,6 +153,14 @@ EXERCISES = (
             Mistake(
                 {"p[np.arange(N), targets] -= 1": "p = np.log(p); p[np.arange(N), targets] -= 1"},
                 "this starts from log p: it is p - onehot",
+            ),
+            Mistake(
+                {"p = softmax(logits)": "p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)"},
+                "exp overflows for large logits, and is 0 / 0 for small ones: subtract each row's largest logit first",
+            ),
+            Mistake(
+                {"p = softmax(logits)": "p = np.clip(softmax(logits), 1e-12, 1)"},
+                "p was kept away from 0, which only a logarithm needs: there is none in this gradient",
             ),
             Mistake(
                 {"p = softmax(logits)": "p = np.exp(logits)"},
@@ -164,7 +185,7 @@ EXERCISES = (
             ),
             Mistake(
                 {ONE_HOT: "p[:, targets] -= 1"},
-                "p[:, targets] picks every target's column in every row; use p[np.arange(N), targets]",
+                "p[:, targets] picks every target's column in every row; one column in each row is asked for",
             ),
             Mistake(
                 {ONE_HOT: "p = (p - 1) * np.eye(p.shape[1])[targets]"},
@@ -206,6 +227,13 @@ EXERCISES = (
                 "the softmax is missing its denominator: divide exp by each row's sum",
             ),
             Mistake(
+                {
+                    "softmax(hidden @ weight.T + bias)": "np.exp(hidden @ weight.T + bias)",
+                    "    dlogits[np.arange": "    dlogits /= dlogits.sum(axis=1, keepdims=True)\n    dlogits[np.arange",
+                },
+                "exp overflows for large logits: subtract each row's largest logit first",
+            ),
+            Mistake(
                 {"dlogits / B": "dlogits / (T * B)"},
                 "divided by T B; the loss is averaged over the batch and summed over the steps: divide by B alone",
             ),
@@ -228,6 +256,11 @@ EXERCISES = (
                 {"(dlogits @ weight).reshape(T, B, H)": "(dlogits @ weight).reshape(B, T, H).swapaxes(0, 1)"},
                 "its rows are put back in another order than they were flattened: reshape(T, B, H)",
             ),
+            *(
+                Mistake({"dlogits.T @ hidden": f"dlogits[{rows}].T @ hidden[{rows}]"}, words)
+                for rows, words in LAST
+            ),
+            *(Mistake({"dlogits.sum(axis=0)": f"dlogits[{rows}].sum(axis=0)"}, words) for rows, words in LAST),
             Mistake(
                 {"dlogits.T @ hidden": "dlogits[-B:].T @ hidden[-B:]"},
                 "of the last time step alone: add up over all steps (+= in a loop, or one product over all T B rows)",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilstm.gradcheck import element_slopes, relative_error
+from minilstm.gradcheck import relative_error
 from minilstm_lessons.exercise import Exercise, Mistake
 from minilstm_lessons.lesson02 import layer_loss
 from minilstm_lessons.solutions import lesson03 as solutions
@@ -16,13 +16,16 @@ def draw_loss(rng, B, H, V):
     def loss(x):
         return float(layer_loss(x[None], targets, weight, bias))
 
-    return {"loss": loss, "x": rng.standard_normal((B, H)), "h": 1e-4}
+    return {"loss": loss, "x": rng.standard_normal((B, H)), "h": float(10 ** rng.uniform(-4, -0.5))}
 
 
-def package_slopes(loss, x, h):
-    """The package's finite differences, whose error is smaller still: O(h^4)."""
-    slopes = element_slopes(lambda params: (loss(params["x"]),), {"x": x}, "x", x, h)
-    return np.array([numeric for _, numeric in slopes]).reshape(x.shape)
+def central_slopes(loss, x, h):
+    """The same two losses from a copy of x for each, of which one element has moved: no function of the package.
+
+    Its differences take four losses, and for the large h of some draws that is another number.
+    """
+    moves = h * np.eye(x.size).reshape(x.size, *x.shape)
+    return np.array([(loss(x + move) - loss(x - move)) / (2 * h) for move in moves]).reshape(x.shape)
 
 
 def draw_pair(rng, M, N):
@@ -33,7 +36,7 @@ def draw_pair(rng, M, N):
         analytic[row, :3], numeric[row, :3] = value, (-value, 3 * value, value / 3)
     analytic[2, 0] = numeric[2, 0] = 0.0
     analytic[2, 1], numeric[2, 1] = 1e-5, 3e-5
-    return {"analytic": analytic, "numeric": numeric, "scale": 1e-3}
+    return {"analytic": analytic, "numeric": numeric, "scale": float(10 ** rng.uniform(-4, -2))}
 
 
 def package_errors(analytic, numeric, scale):
@@ -42,28 +45,31 @@ def package_errors(analytic, numeric, scale):
 
 
 def draw_parameters(rng, P):
-    """One parameter of each kind, and right ones besides, in random order."""
-    kinds = ["turned", "large", "vanishing", "below", "barely", "overflow", *["right"] * P][:P]
+    """One parameter of each kind, and right ones besides, in random order; other bounds and scales in each draw."""
+    bound, scale = float(10 ** rng.uniform(-6, -4)), float(10 ** rng.uniform(-4, -0.4))
+    kinds = ["turned", "large", "vanishing", "above", "below", "barely", "overflow", *["right"] * P][:P]
     analytic, numeric = {}, {}
     for n, kind in enumerate(rng.permutation(kinds)):
         size = 100.0 if kind == "large" else 1.0
         a = size * rng.uniform(0.5, 1.5, (4, int(rng.integers(4, 7)))) * rng.choice([-1, 1])
-        value = a * (1 + 1e-9 * rng.uniform(-1, 1, a.shape))
+        value = a * (1 + bound * rng.uniform(-0.3, 0.3, a.shape))
         place = tuple(rng.integers(a.shape))
         if kind == "turned":  # one element of the wrong sign
             a[place] = -abs(a[place])
             value[place] = -a[place]
-        elif kind == "vanishing":  # right, but nothing there except rounding noise
+        elif kind in ("vanishing", "above"):  # nothing there except noise, within the bound of the scale or above
             a[:] = 0
-            value = 1e-12 * rng.standard_normal(a.shape)
+            value = bound * scale * rng.uniform(-0.4, 0.4, a.shape)
+            value[place] *= 10 if kind == "above" else 1
+            value[place] += np.sign(value[place]) * bound * scale * (2 if kind == "above" else 0)
         elif kind == "below":  # wrong everywhere, and always too small
             a = value - 0.01 * abs(value)
         elif kind == "barely":  # one element just outside the bound
-            a[place] = value[place] * (1 + 1e-6)
+            a[place] = value[place] * (1 + 3 * bound)
         elif kind == "overflow":
             a[place] = np.inf
         analytic[f"weight_{n}"], numeric[f"weight_{n}"] = a, value
-    return {"analytic": analytic, "numeric": numeric, "scale": 0.1, "bound": 1e-7}
+    return {"analytic": analytic, "numeric": numeric, "scale": scale, "bound": bound}
 
 
 def package_verdicts(analytic, numeric, scale, bound):
@@ -78,7 +84,7 @@ EXERCISES = (
         solutions.numerical_gradient,
         {"B": (2, 4), "H": (2, 5), "V": (3, 7)},
         draw_loss,
-        package_slopes,
+        central_slopes,
         {"gradient": "(B, H)"},
         mistakes=(
             Mistake(
@@ -87,15 +93,15 @@ EXERCISES = (
                     "start = x[index]\n": "row = x[index[0]].copy(); start = x[index]\n",
                     "x[index] = start - h": "x[index[0]] = row; x[index] = start - h",
                 },
-                "a whole row was moved on one side: move the one element x[index] alone",
+                "a whole row was moved on one side: move one element alone",
             ),
             Mistake(
                 {"start - h": "start", "(2 * h)": "h"},
-                "a forward difference, (loss(x + h) - loss(x)) / h, whose error falls as h only; go h to both sides",
+                "a forward difference, from x to x + h, whose error falls as h only; go h to both sides",
             ),
             Mistake(
                 {"start + h": "start", "(2 * h)": "h"},
-                "a backward difference, (loss(x) - loss(x - h)) / h, whose error falls as h only; go h to both sides",
+                "a backward difference, from x - h to x, whose error falls as h only; go h to both sides",
             ),
             Mistake({"(2 * h)": "h"}, "twice the slope: x + h and x - h are 2 h apart, divide by 2 * h"),
             Mistake(
@@ -109,10 +115,6 @@ EXERCISES = (
                 "an element is not put back before the next one is moved: store its old value and write it back",
             ),
             Mistake(
-                {"x[index] = start - h": "pass"},
-                "zero: both losses were taken at one and the same x; after y = x both names mean one array, copy it",
-            ),
-            Mistake(
                 {
                     "x[index] = start + h": "x += h",
                     "x[index] = start - h": "x -= 2 * h",
@@ -123,7 +125,7 @@ EXERCISES = (
             Mistake(
                 {"np.ndindex(x.shape)": "range(len(x))", "start = x[index]\n": "start = x[index].copy()\n"},
                 "a whole row was moved at once, which gives the sum of its slopes: move one element at a time "
-                "(np.ndindex(x.shape) gives the index of each)",
+                "(np.ndindex gives the index of each)",
             ),
             Mistake(
                 {"gradient[index] = (above - below) / (2 * h)": "gradient[index] = above - below"},

@@ -105,6 +105,16 @@ def window_loss(douts, x, h_start, h, W_ih, W_hh, b):
     return (douts * rnn_forward(x, h_start, named(W_ih, W_hh, b))[0]).sum()
 
 
+LAST_ROW = tuple(
+    Mistake({f"{name} = {right}": f"{name} = {last}"}, words)
+    for words in ["of the last row alone: = stands where += belongs in the loop over the batch"]
+    for name, right, last in (
+        ("dW_ih", "dz.T @ x", "dz[-1:].T @ x[-1:]"),
+        ("dW_hh", "dz.T @ h_prev", "dz[-1:].T @ h_prev[-1:]"),
+        ("db", "dz.sum(axis=0)", "dz[-1]"),
+    )
+)
+
 EXERCISES = (
     Exercise(
         solutions.rnn_step_forward,
@@ -119,6 +129,10 @@ EXERCISES = (
             ),
             Mistake({"from_input + from_past + b": "from_input + from_past"}, "the bias b is missing"),
             Mistake(
+                {"z = from_input + from_past + b": "z = from_input + from_past", "np.tanh(z)": "np.tanh(z) + b"},
+                "the bias is added after tanh, so that the state leaves (-1, 1): it belongs in the sum, inside",
+            ),
+            Mistake(
                 {"from_input + from_past + b": "from_input + b"},
                 "the past is missing: without W_hh h_{t-1} the network has no memory",
             ),
@@ -128,14 +142,14 @@ EXERCISES = (
             Mistake(
                 {"h_prev @ W_hh.T": "h_prev @ W_hh"},
                 "W_hh is the wrong way round, and its square shape cannot show it: with rows as vectors, "
-                "W_hh h is h_prev @ W_hh.T",
+                "W_hh h takes its transpose",
             ),
             Mistake({"return np.tanh(z)": "return z"}, "this is z: tanh is still to come"),
             Mistake(
                 {"return np.tanh(z)": "return 1 / (1 + np.exp(-z))"},
-                "this is the sigmoid of z, between 0 and 1; the state is tanh(z), between -1 and 1",
+                "this is the sigmoid of z, between 0 and 1; the state is its tanh, between -1 and 1",
             ),
-            Mistake({"return np.tanh(z)": "return np.maximum(z, 0)"}, "this is relu(z); the state is tanh(z)"),
+            Mistake({"return np.tanh(z)": "return np.maximum(z, 0)"}, "this is relu(z); the state is the tanh of z"),
             Mistake(
                 {"from_input + from_past + b": "from_input - from_past + b"},
                 "W_hh h_{t-1} has the wrong sign: add it",
@@ -161,7 +175,7 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 {"dW_hh = dz.T @ h_prev": "dW_hh = h.T @ dz"},
-                "the wrong state and transposed: dz.T @ h_prev, with the state before the step",
+                "the wrong state and transposed: row j belongs to dz_j, and the state is the one before the step",
             ),
             Mistake(
                 {"slope = 1 - h**2": "slope = np.sqrt(1 - h**2)"},
@@ -169,7 +183,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"dh_prev = dz @ W_hh": "dh_prev = dh @ W_hh"},
-                "the gradient goes through tanh first: dz @ W_hh, not dh @ W_hh",
+                "the gradient goes through tanh first: use dz, not dh",
             ),
             Mistake({"dx = dz @ W_ih": "dx = dh @ W_ih"}, "the gradient goes through tanh first: use dz, not dh"),
             Mistake({"dW_ih = dz.T @ x": "dW_ih = dh.T @ x"}, "the gradient goes through tanh first: use dz, not dh"),
@@ -199,8 +213,8 @@ EXERCISES = (
             Mistake({"slope = 1 - h**2": "slope = h**2 - 1"}, "a sign is wrong: the slope of tanh is 1 - h^2"),
             Mistake(
                 {"dh_prev = dz @ W_hh": "dh_prev = dz @ W_hh.T"},
-                "W_hh is the wrong way round, and its square shape cannot show it: forward goes through "
-                "h_prev @ W_hh.T, so back goes through dz @ W_hh",
+                "W_hh is the wrong way round, and its square shape cannot show it: the way back takes the "
+                "transpose of what the way forward takes",
             ),
             Mistake(
                 {"dW_hh = dz.T @ h_prev": "dW_hh = dz.T @ h"},
@@ -208,7 +222,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"dW_hh = dz.T @ h_prev": "dW_hh = h_prev.T @ dz"},
-                "transposed, and its square shape cannot show it: row j of dW_hh belongs to dz_j, so dz.T @ h_prev",
+                "transposed, and its square shape cannot show it: row j of dW_hh belongs to dz_j, as in W_hh",
             ),
             Mistake(
                 {"db = dz.sum(axis=0)": "db = dz.mean(axis=0)"},
@@ -227,6 +241,12 @@ EXERCISES = (
                 "dh was added again: h_{t-1} reaches h_t only through W_hh",
             ),
             Mistake({"db = dz.sum(axis=0)": "db = dz[0]"}, "only the first row of the batch: sum over the batch"),
+            *LAST_ROW,
+            Mistake(
+                {new: old for edits, _ in LAST_ROW for new, old in edits.items()},
+                "of the last row alone: = stands where += belongs in the loop over the batch",
+            ),
+            Mistake({"dx = dz @ W_ih": "dx = (dz @ W_ih)[::-1]"}, "the rows are in reverse order"),
         ),
     ),
     Exercise(
@@ -239,16 +259,16 @@ EXERCISES = (
         gradients={"dx": "x", "dh_start": "h_start", "dW_ih": "W_ih", "dW_hh": "W_hh", "db": "b"},
         mistakes=(
             Mistake(
+                {"dx, dh_next, dW_ih, dW_hh, db": "dx[::-1], dh_next, dW_ih, dW_hh, db"},
+                "the steps are in reverse order: a list that is filled from the last step on has to be turned round",
+            ),
+            Mistake(
                 {"dh = douts[t] + dh_next": "dh = douts[t] + dh_next / 2"},
-                "half of what step t + 1 hands back: both roads add up in full, douts[t] + dh_next",
+                "half of what step t + 1 hands back: both roads add up in full",
             ),
             Mistake(
                 {"dz = dh * (1 - h[t] ** 2)": "dz = douts[t] * (1 - h[t] ** 2) + dh_next"},
-                "what step t + 1 hands back goes round the tanh: add it to douts[t] first, then multiply by 1 - h_t^2",
-            ),
-            Mistake(
-                {"dh = douts[t] + dh_next": "dh = douts[t] * dh_next"},
-                "the two roads were multiplied, which gives zero from the last step on: they add up",
+                "what step t + 1 hands back goes round the tanh: add it to the gradient of the output first",
             ),
             Mistake(
                 {"dh = douts[t] + dh_next": "dh = (douts[t] + dh_next) / 2"}, "the two roads were averaged: they add up"
@@ -267,17 +287,17 @@ EXERCISES = (
             ),
             Mistake(
                 {"dh_next = dz @ W_hh": "dh_next = dz @ W_hh.T"},
-                "W_hh is the wrong way round on the road back, and its square shape cannot show it: dz @ W_hh",
+                "W_hh is the wrong way round on the road back, and its square shape cannot show it",
             ),
             Mistake(
                 {"dh_next = dz @ W_hh": "dh_next = dh @ W_hh"},
-                "what goes back to step t - 1 must pass tanh first: dz @ W_hh, not dh @ W_hh",
+                "what goes back to step t - 1 must pass tanh first: use dz, not dh",
             ),
             Mistake(
                 {"dh_next = dz @ W_hh": "dh_next = dh_next + dz @ W_hh"},
                 "what is handed back piles up: dh_next is replaced at each step, not added to",
             ),
-            Mistake({"dh_next = dz @ W_hh": "dh_next = dz"}, "W_hh is missing on the road back: dh_next = dz @ W_hh"),
+            Mistake({"dh_next = dz @ W_hh": "dh_next = dz"}, "W_hh is missing on the road back"),
             Mistake(
                 {"dW_hh += dz.T @ h_prev": "dW_hh = dz.T @ h_prev"},
                 "only one step is left: the weights are used at every step, so their gradients add up (+=)",
@@ -308,11 +328,11 @@ EXERCISES = (
             ),
             Mistake(
                 {"for t in range(T - 1, -1, -1)": "for t in range(T - 1, 0, -1)"},
-                "the loop stops before step 0: range(T - 1, -1, -1), or reversed(range(T))",
+                "the loop stops before step 0: the end of a range is not in it",
             ),
             Mistake(
                 {"for t in range(T - 1, -1, -1)": "for t in range(T - 2, -1, -1)"},
-                "the loop leaves out the last step: range(T - 1, -1, -1), or reversed(range(T))",
+                "the loop leaves out the last step, T - 1",
             ),
             Mistake(
                 {"(1 - h[t] ** 2)": "(1 - h[t])"},
@@ -329,17 +349,16 @@ EXERCISES = (
             ),
             Mistake(
                 {"dW_hh += dz.T @ h_prev": "dW_hh += h_prev.T @ dz"},
-                "transposed, and its square shape cannot show it: row j of dW_hh belongs to dz_j, so dz.T @ h_prev",
+                "transposed, and its square shape cannot show it: row j of dW_hh belongs to dz_j, as in W_hh",
             ),
             Mistake(
                 {"return dx, dh_next,": "return dx, dh,"},
-                "this is dh of step 0; the gradient of h_start is one product further: dz @ W_hh",
+                "this is dh of step 0; the gradient of h_start is one product further",
             ),
             Mistake(
                 {"dx, dh_next, dW_ih, dW_hh, db": "dx, dh_next, dW_ih / T, dW_hh / T, db / T"},
                 "divided by T: the steps add up, they are not averaged",
             ),
-            Mistake({"return dx, dh_next,": "return dx, 0 * dh_next,"}, "is all zeros: return what step 0 hands back"),
         ),
     ),
 )

@@ -135,9 +135,6 @@ EXERCISES = (
         clip_together,
         {"dW_ih": "(H, D)", "dW_hh": "(H, H)", "db": "(H,)", "norm": ""},
         mistakes=(
-            Mistake({"scale * db": "db"}, "not scaled: all gradients are scaled by the same factor"),
-            Mistake({"scale * dW_ih": "dW_ih"}, "not scaled: all gradients are scaled by the same factor"),
-            Mistake({"scale * dW_hh": "dW_hh"}, "not scaled: all gradients are scaled by the same factor"),
             Mistake(
                 {"max_grad_norm / max(norm, max_grad_norm)": "max_grad_norm / norm"},
                 "small gradients are made longer: leave them alone where the norm is below max_grad_norm",
@@ -158,7 +155,6 @@ EXERCISES = (
                 {"max_grad_norm / max(norm, max_grad_norm)": "max_grad_norm / (norm + max_grad_norm)"},
                 "every gradient is made shorter: max(norm, max_grad_norm), not the sum of the two",
             ),
-            Mistake({"max_grad_norm / max(norm, max_grad_norm)": "1.0"}, "nothing is clipped: multiply by the factor"),
             Mistake(
                 {"np.sqrt(squares)": "squares"},
                 "the square root is missing: the norm is the root of the sum of all squares",
@@ -247,6 +243,10 @@ EXERCISES = (
         step_by_package,
         {"W": "(H, D)", "b": "(H,)", "distance": ""},
         mistakes=(
+            Mistake(
+                {"max_grad_norm / max(norm, max_grad_norm)": "min(1, max_grad_norm / (norm + 1e-6))"},
+                "1e-6 was added to the norm, so that the length after clipping is not max_grad_norm",
+            ),
             Mistake(
                 {"W - step_W, b": "W - scale * dW / learning_rate, b"}, "divided by the learning rate: multiply by it"
             ),

@@ -249,7 +249,8 @@ GATE_MISTAKES = (  # what spoils one result comes before what spoils several
     Mistake({"dg = dc * i": "dg = dc * g"}, "dz_g has g where i belongs: in i * g the factor of g is i"),
     Mistake({"dg = dc * i": "dg = dc"}, "dz_g lacks the factor i: c_t = f * c_{t-1} + i * g"),
     Mistake(
-        {"di = dc * g": "di = dc * i", "dg = dc * i": "dg = dc * g"}, "i and g are swapped: di = dc * g, dg = dc * i"
+        {"di = dc * g": "di = dc * i", "dg = dc * i": "dg = dc * g"},
+        "i and g are swapped: the factor of i is g, that of g is i",
     ),
     Mistake({"df = dc * c_prev": "df = dc * c"}, "dz_f uses c_t, this step's cell: the forget gate multiplies c_{t-1}"),
     Mistake({"df = dc * c_prev": "df = dc * f"}, "dz_f has f where c_{t-1} belongs: the factor of f is c_{t-1}"),
@@ -258,6 +259,7 @@ GATE_MISTAKES = (  # what spoils one result comes before what spoils several
         {"dc_prev = dc * f": "dc_prev = dc_next * f"}, "dc_prev uses the dc that came in, without the part from h_t"
     ),
     Mistake({"dc_prev = dc * f": "dc_prev = dc"}, "dc_prev lacks the forget gate: c_t = f * c_{t-1} + i * g"),
+    Mistake({"dc_prev = dc * f": "dc_prev = dc * (1 - f)"}, "dc_prev has 1 - f where f belongs: f is what is kept"),
     Mistake({"dc_prev = dc * f": "dc_prev = dc * i"}, "dc_prev has the input gate where the forget gate belongs"),
     Mistake({"(1 - g**2)": "g * (1 - g)"}, "g is a tanh: its slope is 1 - g^2, g * (1 - g) is the sigmoid's"),
     Mistake({"(1 - g**2)": "(1 - g)"}, "1 - g is not the slope of tanh: 1 - g^2"),
@@ -283,15 +285,19 @@ GATE_MISTAKES = (  # what spoils one result comes before what spoils several
         {DC: "dc = dh * o * (1 - tanh_c**2)"}, "dc from the next step is forgotten: c_t also feeds c_{t+1}, add it"
     ),
     Mistake(
-        {DC: "dc = dc_next"}, "dc is only what came from the next step; c_t also feeds h_t: + dh * o * (1 - tanh(c)^2)"
+        {DC: "dc = dc_next"},
+        "dc is only what came from the next step; c_t also feeds h_t, through tanh and the output gate",
     ),
     Mistake({DC: "dc = dc_next - dh * o * (1 - tanh_c**2)"}, "a sign is wrong in dc: both of its parts are added"),
     Mistake(
         {"(1 - tanh_c**2)": "(1 - tanh_c)"},
-        "dc has 1 - tanh(c): the slope of tanh is 1 - tanh(c)^2, the square is missing",
+        "dc has 1 - tanh(c_t): in the slope of tanh the square is missing",
     ),
-    Mistake({"(1 - tanh_c**2)": "(1 - c**2)"}, "dc has 1 - c^2: the slope of tanh at c is 1 - tanh(c)^2"),
-    Mistake({DC: "dc = dc_next + dh * o"}, "dc lacks the slope of tanh, 1 - tanh(c)^2: h_t = o * tanh(c_t)"),
+    Mistake(
+        {"(1 - tanh_c**2)": "(1 - c**2)"},
+        "dc has 1 - c^2: the slope of tanh is one minus the square of the tanh, not of c",
+    ),
+    Mistake({DC: "dc = dc_next + dh * o"}, "dc lacks the slope of tanh: h_t = o * tanh(c_t)"),
     Mistake(
         {DC: "dc = dc_next + dh * (1 - tanh_c**2)"}, "dc lacks the output gate: h_t = o * tanh(c_t), so o multiplies dh"
     ),
@@ -323,26 +329,26 @@ EXERCISES = (
                 "1 was added to the forget gate's input: this cell has no bias but the one it is given",
             ),
             *(wrong_order(order, backward=False) for order in ORDERS),
-            Mistake({"h = o * np.tanh(c)": "h = o * c"}, "the tanh of the cell is missing: h = o * tanh(c)"),
-            Mistake({"h = o * np.tanh(c)": "h = np.tanh(o * c)"}, "the output gate goes outside: h = o * tanh(c)"),
+            Mistake({"h = o * np.tanh(c)": "h = o * c"}, "the tanh of the cell is missing: h_t = o_t tanh(c_t)"),
+            Mistake({"h = o * np.tanh(c)": "h = np.tanh(o * c)"}, "the output gate goes outside: h_t = o_t tanh(c_t)"),
             Mistake(
-                {"h = o * np.tanh(c)": "h = o * sigmoid(c)"}, "the cell goes through tanh, not sigmoid: h = o * tanh(c)"
+                {"h = o * np.tanh(c)": "h = o * sigmoid(c)"}, "the cell goes through tanh, not sigmoid"
             ),
-            Mistake({"h = o * np.tanh(c)": "h = np.tanh(c)"}, "the output gate is missing: h = o * tanh(c)"),
+            Mistake({"h = o * np.tanh(c)": "h = np.tanh(c)"}, "the output gate is missing: h_t = o_t tanh(c_t)"),
             Mistake(
                 {"h = o * np.tanh(c)": "h = o * np.tanh(c_prev)"},
-                "the old cell is read: h_t = o * tanh(c_t), after the update",
+                "the old cell is read: h_t is made from c_t, after the update",
             ),
             Mistake({"g = np.tanh(": "g = sigmoid("}, "g is a tanh, not a sigmoid: it must be able to lower the cell"),
             Mistake(
-                {"c = f * c_prev + i * g": "c = c_prev + i * g"}, "the forget gate is missing: c = f * c_prev + i * g"
+                {"c = f * c_prev + i * g": "c = c_prev + i * g"}, "the forget gate is missing: it multiplies c_{t-1}"
             ),
             Mistake(
-                {"c = f * c_prev + i * g": "c = f * c_prev + g"}, "the input gate is missing: c = f * c_prev + i * g"
+                {"c = f * c_prev + i * g": "c = f * c_prev + g"}, "the input gate is missing: it multiplies g"
             ),
             Mistake(
                 {"c = f * c_prev + i * g": "c = f * h_prev + i * g"},
-                "h_{t-1} where c_{t-1} belongs: c = f * c_prev + i * g",
+                "h_{t-1} where c_{t-1} belongs: the forget gate multiplies the cell",
             ),
             Mistake(
                 {"c = f * c_prev + i * g": "c = f * c_prev + (1 - f) * g"},
@@ -352,9 +358,13 @@ EXERCISES = (
                 {"c = f * c_prev + i * g": "c = np.tanh(f * c_prev + i * g)"},
                 "the cell is squashed: the tanh is only on the way to h",
             ),
-            Mistake({"return h, c": "return c, h"}, "the two results are returned the wrong way round: h, then c"),
+            Mistake(
+                {"c = f * c_prev + i * g": "c = (1 - f) * c_prev + i * g"},
+                "1 - f where f belongs: the forget gate says how much is kept",
+            ),
             Mistake({" + bias": ""}, "the bias is missing in z"),
-            Mistake({" + h_prev @ weight_hh.T": ""}, "the recurrent term is missing in z: + h_prev @ weight_hh.T"),
+            Mistake({" + bias": " + 2 * bias"}, "the bias is added twice: once is enough, for x and h together"),
+            Mistake({" + h_prev @ weight_hh.T": ""}, "the recurrent term is missing in z"),
             Mistake(
                 {"h_prev @ weight_hh.T": "c_prev @ weight_hh.T"}, "the gates read c_{t-1}: W_hh multiplies h_{t-1}"
             ),
@@ -416,6 +426,14 @@ EXERCISES = (
             Mistake(
                 {"dh_prev = dz @ weight_hh": "dh_prev = dh @ weight_hh[:H]"},
                 "starts from dh: the road to h_{t-1} goes through dz, all four gates",
+            ),
+            *(
+                Mistake({old: new}, "of the last row alone: = stands where += belongs in the loop over the batch")
+                for old, new in (
+                    ("dz.T @ x", "dz[-1:].T @ x[-1:]"),
+                    ("dz.T @ h_prev", "dz[-1:].T @ h_prev[-1:]"),
+                    ("dz.sum(axis=0)", "dz[-1]"),
+                )
             ),
             Mistake({"dz.sum(axis=0)": "dz.mean(axis=0)"}, "a mean over the batch where the sum is meant"),
             *GATE_MISTAKES,

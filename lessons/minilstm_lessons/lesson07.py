@@ -256,10 +256,6 @@ EXERCISES = (
                 "the state that goes on in time is dropped: hidden is the layer's own last h, without the mask",
             ),
             Mistake(
-                {"hidden.append(h)": "hidden.append(c)", "cell.append(c)": "cell.append(h)"},
-                "h and c are swapped: a layer's state is (h, c)",
-            ),
-            Mistake(
                 {"hidden.append(h)": "hidden.append(state[k][0])", "cell.append(c)": "cell.append(state[k][1])"},
                 "this is the state before the window; lstm_forward returns the one after it",
             ),
@@ -273,7 +269,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"x = x * masks[0]": "pass"},
-                "the mask of the embedded input is missing: x * masks[0] before layer 0",
+                "the mask of the embedded input is missing: masks[0] comes before layer 0",
             ),
             Mistake(
                 {"x = x * masks[0]": "pass", MASK: "x = x * masks[k]"},
@@ -298,6 +294,18 @@ EXERCISES = (
             Mistake(
                 {FORWARD: "lstm_forward(x, (state[k][0], 0 * state[k][1]), layers[k])"},
                 "the layers start from a cell of zero: the state is h and c",
+            ),
+            *(
+                Mistake(
+                    {FORWARD: f"lstm_forward(x, ({h}, {c}), layers[k])"},
+                    "the incoming state is dropped: dropout is only on the arrows that go up, never in time",
+                )
+                for mask in ("masks[k][0]", "masks[k + 1][0]", "masks[k][-1]")
+                for h, c in (
+                    (f"state[k][0] * {mask}", "state[k][1]"),
+                    ("state[k][0]", f"state[k][1] * {mask}"),
+                    (f"state[k][0] * {mask}", f"state[k][1] * {mask}"),
+                )
             ),
             Mistake(
                 {FORWARD: "lstm_forward(x, state[k], layers[0])"}, "every layer uses the weights of layer 0: layers[k]"
@@ -349,6 +357,16 @@ EXERCISES = (
                 "h and c are swapped on their way to the next window",
             ),
             Mistake(
+                {
+                    "loss = 0.0": "loss, dstate = 0.0, None",
+                    "_, _, grads = lstm_backward(dout, None, cache)": (
+                        "_, dstate, grads = lstm_backward(dout, dstate, cache)"
+                    ),
+                },
+                "the state's gradient is handed forward to the next window: a gradient flows back in time, and here it "
+                "stops at the window's edge",
+            ),
+            Mistake(
                 {"lstm_backward(dout, None, cache)": "lstm_backward(dout, state, cache)"},
                 "the state is handed to lstm_backward as if it were a gradient: pass None, nothing comes back",
             ),
@@ -358,11 +376,11 @@ EXERCISES = (
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(0, len(inputs) - T, T)"},
-                "the last window is left out: range(0, len(inputs), T)",
+                "the last window is left out",
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(T, len(inputs), T)"},
-                "the first window is left out: range(0, len(inputs), T)",
+                "the first window is left out",
             ),
             Mistake(
                 {"range(0, len(inputs), T)": "range(0, len(inputs))"},
@@ -401,10 +419,6 @@ EXERCISES = (
                 "the dropped units are left as they are: they become 0",
             ),
             Mistake(
-                {"dx = dout * mask": "dx = dout"},
-                "dx passes everything: a dropped unit has no gradient, so multiply by the mask, as forward",
-            ),
-            Mistake(
                 {"dx = dout * mask": "dx = dout * kept"},
                 "dx is not divided by keep_prob: y was, so its slope is 1 / keep_prob",
             ),
@@ -415,7 +429,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"kept = u < keep_prob": "kept = u > keep_prob"},
-                "kept and dropped are swapped: u < keep_prob happens with probability keep_prob",
+                "kept and dropped are swapped: u is below keep_prob with probability keep_prob",
             ),
             Mistake(
                 {
@@ -426,7 +440,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"kept = u < keep_prob": "kept = u > 1 - keep_prob"},
-                "u > 1 - keep_prob is as likely, but other units: here those with u < keep_prob are kept",
+                "u > 1 - keep_prob is as likely, but other units: here those with u below keep_prob are kept",
             ),
             Mistake(
                 {"mask = kept / keep_prob": "mask = kept"},

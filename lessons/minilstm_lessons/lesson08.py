@@ -119,6 +119,14 @@ EXERCISES = (
                 {"np.maximum(epochs + 1 - max_epoch, 0)": "epochs"},
                 "decays from the first epoch on: the first max_epoch epochs keep the initial rate",
             ),
+            *(
+                Mistake(
+                    {"np.maximum(epochs + 1 - max_epoch, 0)": exponent},
+                    "all epochs have the last one's rate: np.max takes the largest of all, and its second argument is "
+                    "an axis; the larger of each and 0 is np.maximum",
+                )
+                for exponent in ("np.max(epochs + 1 - max_epoch, 0)", "0 * epochs + np.max(epochs + 1 - max_epoch, 0)")
+            ),
             Mistake(
                 {"np.maximum(epochs + 1 - max_epoch, 0)": "(epochs + 1 > max_epoch)"},
                 "decays once and then stays: each epoch after max_epoch multiplies by lr_decay again",
@@ -129,7 +137,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"lr_decay**decays": "lr_decay * decays"},
-                "multiplied by the number of decays where the power is meant: lr_decay ** decays",
+                "multiplied by the number of decays where the power is meant",
             ),
             Mistake(
                 {"learning_rate * lr_decay**decays": "learning_rate * (1 - lr_decay) ** decays"},
@@ -137,7 +145,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"learning_rate * lr_decay**decays": "learning_rate / lr_decay**decays"},
-                "the rate grows: multiply by lr_decay ** decays, which is below 1",
+                "the rate grows: a power of lr_decay is below 1, multiply by it",
             ),
             Mistake({"learning_rate * lr_decay**decays": "lr_decay**decays"}, "the factor learning_rate is missing"),
             Mistake(
@@ -187,7 +195,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"max(norm, max_grad_norm)": "norm"},
-                "small gradients were scaled up: divide by max(norm, max_grad_norm), so that they are left alone",
+                "small gradients were scaled up: where the norm is below max_grad_norm they are left alone",
             ),
             Mistake(
                 {"max_grad_norm / max(norm, max_grad_norm)": "1.0"},
@@ -195,11 +203,11 @@ EXERCISES = (
             ),
             Mistake(
                 {"max_grad_norm / max(norm, max_grad_norm)": "min(norm, max_grad_norm) / norm ** 2"},
-                "divided by the norm twice: the scale is max_grad_norm / max(norm, max_grad_norm)",
+                "divided by the norm twice: once is enough",
             ),
             Mistake(
                 {"max_grad_norm / max(norm, max_grad_norm)": "max(norm, max_grad_norm) / max_grad_norm"},
-                "the scale is upside down, so that large gradients grow: max_grad_norm / max(norm, max_grad_norm)",
+                "the scale is upside down, so that large gradients grow",
             ),
             Mistake(
                 {"max_grad_norm / max(norm, max_grad_norm)": "max_grad_norm / min(norm, max_grad_norm)"},
@@ -257,6 +265,19 @@ EXERCISES = (
                 {CARRIED: CARRIED.replace("state = ", "_ = ")},
                 "every window starts from the zero state: keep the state that loss_and_gradients returns and hand it "
                 "to the next window",
+            ),
+            Mistake(
+                {
+                    CARRIED: "before = state\n        " + CARRIED,
+                    "losses.append(loss)": (
+                        "losses.append(loss_and_gradients(params, config, inputs, targets, before)[0])"
+                    ),
+                },
+                "the loss was taken after the step on its window: asked is the one before it",
+            ),
+            Mistake(
+                {"losses.append(loss)": "losses.append(loss_and_gradients(params, config, inputs, targets, state)[0])"},
+                "the loss was taken again after the step, and from the state after the window: asked is the one before",
             ),
             Mistake(
                 {CLIP: "pass"},

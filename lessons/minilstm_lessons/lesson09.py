@@ -11,7 +11,13 @@ from minilstm_lessons.solutions import lesson09 as solutions
 
 
 def draw_sentence(rng, T, V):
-    return {"logits": 2 * rng.standard_normal((T, V)), "ids": rng.integers(V, size=T)}
+    """Rows at three heights in some draws, where exp is 0 or overflows; one word that comes has hardly any p."""
+    heights = rng.choice([0, 1]) * rng.permutation(np.resize([0, 1000, -1000], T))
+    logits = 2 * rng.standard_normal((T, V)) + heights[:, None]
+    ids = rng.integers(V, size=T)
+    t = rng.integers(T - 1)
+    logits[t, ids[t + 1]] -= 45
+    return {"logits": logits, "ids": ids}
 
 
 def package_surprise(logits, ids):
@@ -37,13 +43,24 @@ def fit(cells, labels, new_cells):
 
 
 def draw_logits(rng, N, V):
-    """Some rows lie so high that exp overflows there, as it does anywhere at a low temperature; in one, one logit."""
+    """Some rows lie so high that exp overflows there, as it does anywhere at a low temperature; in one, one logit.
+
+    Nine rows hold what a word's stretch begins or ends with: dice of 0 where the first word has no probability, dice
+    that are exactly a sum, and dice just below 1, which in float32 lie above many a row's last sum.
+    """
     logits = 3 * rng.standard_normal((N, V)) + rng.choice([0, 2000], (N, 1))
     logits[rng.integers(N), rng.integers(V)] += 4000
+    dice = rng.random(N)
+    logits[:4] = -4000.0
+    logits[0, :2] = logits[1:3, :4] = 3.0  # probabilities of 1/2 and of 1/4, exact in any precision
+    logits[3, 1:] = rng.uniform(size=V - 1)
+    logits[4:9] = rng.uniform(size=(5, V))
+    dice[:9] = [0.5, 0.25, 0.75, 0.0, *[1 - 1e-9] * 5]
+    order = rng.permutation(N)
     return {
-        "logits": logits,
+        "logits": logits[order],
         "temperature": float(rng.choice([0.4, 0.6, 1.7])),
-        "dice": rng.random(N),
+        "dice": dice[order],
     }
 
 
@@ -63,6 +80,19 @@ EXERCISES = (
         package_surprise,
         {"surprise": "(T - 1,)"},
         mistakes=(
+            Mistake(
+                {"scores - scores.max(axis=1, keepdims=True)": "scores"},
+                "exp overflows for large logits, and is 0 / 0 for small ones: subtract each row's largest first",
+            ),
+            Mistake(
+                {"-np.log2(p_word)": "-scores[np.arange(len(words)), words] / np.log(2)"},
+                "the softmax is missing its denominator: a logit alone is no log-probability, subtract the log of the "
+                "row's sum",
+            ),
+            Mistake(
+                {"-np.log2(p_word)": "-np.log2(np.clip(p_word, 1e-12, 1))"},
+                "p was kept away from 0, so that no word can surprise by more than 40 bits: take p as it is",
+            ),
             Mistake(
                 {"-np.log2(p_word)": "-np.log(p_word) * np.log(2)"},
                 "multiplied by ln 2: a bit is less than a nat, so there are more of them; divide by ln 2, or take "
@@ -226,12 +256,8 @@ EXERCISES = (
                 "1 was added to the temperature: divide by the temperature itself",
             ),
             Mistake(
-                {"cumulative = p.cumsum(axis=1)": "cumulative = p[:, ::-1].cumsum(axis=1)"},
+                {"p.cumsum(axis=1)[:, :-1]": "p[:, ::-1].cumsum(axis=1)"},
                 "the words were added up from the last to the first: begin with word 0",
-            ),
-            Mistake(
-                {"passed.sum(axis=1)": "passed.argmin(axis=1) * 0"},
-                "always word 0: count the cumulative sums at or below the dice",
             ),
             Mistake(
                 {"logits / temperature": "logits * temperature"},
@@ -268,26 +294,31 @@ EXERCISES = (
                 "one too few: where the dice have passed no cumulative sum, the id is 0",
             ),
             Mistake(
-                {"cumulative <= dice[:, None]": "cumulative > dice[:, None]"},
+                {"cumulative <= dice[:, None]": "cumulative < dice[:, None]"},
+                "dice that are exactly a sum begin the next word's stretch, and dice of 0 may not draw a word without "
+                "probability: at or below, not below",
+            ),
+            Mistake(
+                {"p.cumsum(axis=1)[:, :-1]": "p.cumsum(axis=1)", "<= dice": "> dice"},
                 "counted are the cumulative sums above the dice: the id is the number of those at or below",
             ),
             Mistake(
-                {"p.cumsum(axis=1)": "p"},
+                {"p.cumsum(axis=1)[:, :-1]": "p"},
                 "the dice are compared with p itself: add p up along the row first, cumsum(axis=1)",
             ),
             Mistake(
-                {"p.cumsum(axis=1)": "exp.cumsum(axis=1)"},
+                {"p.cumsum(axis=1)[:, :-1]": "exp.cumsum(axis=1)"},
                 "the dice go from 0 to 1, but these sums do not end at 1: add up p, not exp",
             ),
             Mistake(
-                {"p.cumsum(axis=1)": "p.cumsum(axis=0)"},
+                {"p.cumsum(axis=1)[:, :-1]": "p.cumsum(axis=0)"},
                 "the probabilities are added up over the rows: each row is a distribution of its own, axis=1",
             ),
             Mistake(
                 {"dice[:, None]": "dice[0]"}, "one throw for all rows: row n uses dice[n], so dice[:, None]"
             ),
             Mistake(
-                {"dice[:, None]": "1 - dice[:, None]"},
+                {"p.cumsum(axis=1)[:, :-1]": "p.cumsum(axis=1)", "dice[:, None]": "1 - dice[:, None]"},
                 "the dice are turned round: count the cumulative sums at or below the dice, not 1 - dice",
             ),
         ),

@@ -11,6 +11,7 @@ import numpy as np
 from minilstm.gpu import launch, linear, lstm
 from minilstm.optim import clip_by_global_norm
 from minilstm_lessons.exercise import Exercise, Mistake
+from minilstm_lessons.on_device import OnDevice, from_device
 from minilstm_lessons.solutions import lesson10 as solutions
 
 NEW = "zeros", "ones", "full", "arange", "empty"  # functions that make an array out of nothing
@@ -222,21 +223,21 @@ device = Module("stand_in_for_cupy")
 
 
 def draw_gradient(rng, N, M):
-    """A gradient longer than the bound, or shorter, on the stand-in."""
+    """A gradient longer than the bound, or shorter, on a device that gives no number away."""
     gradient = rng.standard_normal((N, M))
     length = float(np.linalg.norm(gradient))
-    return {"gradient": on_device(gradient), "max_norm": length * float(rng.choice([0.1, 0.3, 2.5]))}
+    return {"gradient": OnDevice(gradient), "max_norm": length * float(rng.choice([0.1, 0.3, 2.5]))}
 
 
 def clip(gradient, max_norm):
-    grads, norm = clip_by_global_norm({"gradient": gradient.get()}, max_norm)
+    grads, norm = clip_by_global_norm({"gradient": from_device(gradient)}, max_norm)
     return grads["gradient"], norm
 
 
 def draw_numbers(rng, N, bits):
     """Numbers of both signs over many powers of two; none lies half way between two that it may be rounded to."""
-    x = rng.choice([-1.0, 1.0], N) * 2.0 ** rng.uniform(-4, 4, N)
-    return {"x": x.astype("float32"), "bits": bits}
+    x = (rng.choice([-1.0, 1.0], N) * 2.0 ** rng.uniform(-4, 4, N)).astype("float32")
+    return {"x": (x.view(np.uint32) | 1).view(np.float32), "bits": bits}  # half way the last bit is 0
 
 
 def nearest(x, bits):
@@ -278,9 +279,6 @@ EXERCISES = (
             Mistake(
                 {"max_norm / np.maximum(norm, max_norm)": "1 / np.maximum(norm * max_norm, 1.0)"},
                 "multiplied by max_norm where it divides: the scale is max_norm / norm, or 1 for a short gradient",
-            ),
-            Mistake(
-                {"return gradient * scale, norm": "return gradient, norm"}, "the gradient was not scaled at all"
             ),
             Mistake(
                 {"np.maximum(norm, max_norm)": "norm"},
@@ -384,9 +382,6 @@ EXERCISES = (
             Mistake(
                 {"return np.ldexp(whole, exponent - bits - 1)": "return x.astype(np.float16)"},
                 "float16 always has 10 bits after the leading 1: asked are `bits` of them",
-            ),
-            Mistake(
-                {"return np.ldexp(whole, exponent - bits - 1)": "return x"}, "nothing was rounded"
             ),
         ),
     ),

@@ -1,53 +1,90 @@
 """Slips: one small change at a time in a solution, such as a student makes in his or her own answer, with its name."""
 
 import ast
-import itertools
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-
+from minilstm_lessons.changes import changes
 from minilstm_lessons.exercise import source_of
+from minilstm_lessons.source import normal
 
-SIGNS = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.MatMult: "@", ast.Pow: "**",
-    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==",
-}  # fmt: skip
-OTHERS = {  # operators that are written for one another
-    ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add,), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult, ast.FloorDiv),
-    ast.FloorDiv: (ast.Div,), ast.MatMult: (ast.Mult,), ast.Pow: (ast.Mult,),
-    ast.Lt: (ast.Gt, ast.LtE), ast.LtE: (ast.Gt, ast.Lt, ast.Eq), ast.Gt: (ast.Lt, ast.GtE), ast.GtE: (ast.Lt, ast.Gt),
-}  # fmt: skip
-FUNCTIONS = {  # names of functions and methods that are written for one another
-    "tanh": ("arctan", "sinh"), "exp": ("log", "exp2"), "log": ("log2", "log10", "exp"), "log2": ("log",),
-    "sum": ("mean", "max", "prod"), "mean": ("sum",), "max": ("min",), "min": ("max",), "sqrt": ("square",),
-    "maximum": ("minimum", "add"), "minimum": ("maximum",), "cumsum": ("cumprod",), "rint": ("floor", "ceil"),
-    "zeros": ("ones",), "zeros_like": ("ones_like",), "all": ("any",), "any": ("all",),
-}  # fmt: skip
-SIGMOID = ast.parse("lambda z: 1 / (1 + np.exp(-z))", mode="eval").body
+SMALL = ast.Subscript, ast.Attribute, ast.Slice, ast.keyword, ast.UnaryOp  # which show no place by themselves
+
+
+class Slip(NamedTuple):
+    """A slip: the solution with it, its name in words, and what it leaves in the text of whoever makes it.
+
+    Attributes
+    ----------
+    function : callable
+    words : str
+    written : ast.expr or None
+        What stands in the solution then, in normal spelling: the changed part, or what a changed name stands in.
+    literal : set of str
+        Names in it that the slip puts there.
+    removed : ast.expr or None
+        What does not stand there any more, if the slip only leaves something out.
+    whole : bool
+        Whether `written` is all that a statement computes.
+    """
+
+    function: Callable
+    words: str
+    written: ast.expr | None
+    literal: set
+    removed: ast.expr | None
+    whole: bool
 
 
 def slips(solution, arguments):
-    """Yield every slip as a function and its name in words; a name takes the place of another if it can."""
+    """Yield every slip; a name takes the place of another if it can."""
     tree = ast.parse(source_of(solution))
     body = tree.body[0].body
     body.pop(0)  # the docstring
     values = values_of_names(tree, solution, arguments)
     for block in [node.body for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.For | ast.If)]:
-        for n, statement in enumerate(block):
-            line = first_line(statement)
-            if not isinstance(statement, ast.Return | ast.For | ast.If):
-                block[n] = ast.Pass()
-                yield compiled(tree, solution), f"`{line}` is missing"
-                block[n] = statement
-            if isinstance(statement, ast.AugAssign):
-                block[n] = ast.Assign([statement.target], statement.value, lineno=statement.lineno)
-                yield compiled(tree, solution), f"= stands where += or -= belongs, so what was there is lost: `{line}`"
-                block[n] = statement
-            for holder, key, node in list(places(statement)):
+        for statement in block:
+            for holder, key, node, above in list(places(statement)):
                 for new, words in changes(node, values):
                     put(holder, key, new)
-                    name = f"{words}: `{first_line(statement)}` instead of `{line}`"
-                    yield compiled(tree, solution), name
+                    yield Slip(compiled(tree, solution), words, *traces(node, new, above))
                     put(holder, key, node)
+
+
+def traces(node, new, above):
+    """What a change leaves in a text: `written`, `literal`, `removed` and `whole` of its Slip.
+
+    `above` is what the changed part stands in, from the inside out.
+    """
+    parent = next((part for part in above if not isinstance(part, SMALL)), None)
+    removed = left_out(node, new)
+    if isinstance(parent, ast.AugAssign) and isinstance(new, ast.operator):
+        target = ast.Name(ast.unparse(parent.target), ast.Load())
+        new, parent = ast.BinOp(target, new, parent.value), None
+    alone = removed is None and not isinstance(new, ast.Name | ast.Constant | ast.Slice | ast.operator)
+    written = new if alone or not isinstance(parent, ast.expr) else parent
+    try:
+        written = normal(ast.parse(ast.unparse(written), mode="eval")).body
+    except SyntaxError:  # of a statement, a slice, a keyword
+        written = None
+    literal = {new.id} if isinstance(new, ast.Name) and removed is None else set()
+    before, after = names_in(node), names_in(new)
+    if before != after and sorted(before) == sorted(after):
+        literal = set(after)  # its parts are swapped
+    return written, literal, removed, written is not None and not isinstance(parent, ast.expr)
+
+
+def names_in(node):
+    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+
+
+def left_out(node, new):
+    """What a change leaves out; None if it puts something else there."""
+    if isinstance(node, ast.BinOp) and new in (node.left, node.right):
+        return node.right if new is node.left else node.left
+    if isinstance(node, ast.Call) and (new in node.args or new is getattr(node.func, "value", None)):
+        return node.func
+    return node if isinstance(node, ast.Attribute | ast.UnaryOp | ast.Subscript) else None
 
 
 def values_of_names(tree, solution, arguments):
@@ -59,12 +96,6 @@ def values_of_names(tree, solution, arguments):
     return values
 
 
-def alike(a, b):
-    """Whether one value may be taken for the other: any array or number for another, anything else of one type."""
-    arrays = np.ndarray, np.generic, int, float
-    return type(a) is type(b) or (isinstance(a, arrays) and isinstance(b, arrays))
-
-
 def compiled(tree, solution):
     """The changed tree as a function, in the solution's module."""
     namespace = dict(solution.__globals__)
@@ -72,19 +103,18 @@ def compiled(tree, solution):
     return namespace[solution.__name__]
 
 
-def first_line(statement):
-    return ast.unparse(statement).splitlines()[0]
+def places(node, above=()):
+    """Where each part of a statement hangs: (holder, its field or index, part, what it is in, from the inside out).
 
-
-def places(node):
-    """Where each part of a statement hangs: (holder, its field or index, part); the statements within it left out."""
+    The statements within it are left out.
+    """
     for field, value in ast.iter_fields(node):
         for holder, key, part in [(value, n, v) for n, v in enumerate(value)] if isinstance(value, list) else [
             (node, field, value)
         ]:  # fmt: skip
             if isinstance(part, ast.AST) and not isinstance(part, ast.stmt):
-                yield holder, key, part
-                yield from places(part)
+                yield holder, key, part, (node, *above)
+                yield from places(part, (node, *above))
 
 
 def put(holder, key, node):
@@ -92,103 +122,3 @@ def put(holder, key, node):
         holder[key] = node
     else:
         setattr(holder, key, node)
-
-
-def text(node):
-    return ast.unparse(node)
-
-
-def changes(node, values):
-    """What may stand where this part of the solution stands: pairs of the new part and words for the change."""
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in values:
-        for name in values:
-            if name != node.id and alike(values[name], values[node.id]):
-                yield ast.Name(name, ast.Load()), f"{name} stands where {node.id} belongs"
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        for value in (node.value + 1, node.value - 1, -node.value, 2 * node.value):
-            yield ast.Constant(value), f"{value:g} stands where {node.value:g} belongs"
-    elif isinstance(node, ast.BinOp):
-        yield from changes_of_operation(node)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield node.operand, f"the minus before {text(node.operand)} is missing"
-    elif isinstance(node, ast.Compare):
-        for other in OTHERS.get(type(node.ops[0]), ()):
-            words = f"{SIGNS[other]} stands where {SIGNS[type(node.ops[0])]} belongs"
-            yield ast.Compare(node.left, [other()], node.comparators), words
-    elif isinstance(node, ast.Attribute) and node.attr == "T":
-        yield node.value, f"{text(node.value)} is not transposed, .T is missing"
-    elif isinstance(node, ast.Call):
-        yield from changes_of_call(node)
-    elif isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Load):
-        for elements, a, b in swapped(node.elts):
-            new = type(node)(elements, ast.Load())
-            yield new, f"{a} and {b} are in each other's place"
-    elif isinstance(node, ast.IfExp):
-        yield node.body, f"it is always {text(node.body)}, also where not {text(node.test)}"
-        yield node.orelse, f"it is always {text(node.orelse)}, also where {text(node.test)}"
-    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-        yield node.value, f"the index of {text(node)} is missing"
-    elif isinstance(node, ast.Slice):
-        for part in ("lower", "upper"):
-            if getattr(node, part):
-                words = f"the end {text(getattr(node, part))} of the slice {text(node)} is missing"
-                yield ast.Slice(**{"lower": node.lower, "upper": node.upper} | {part: None}), words
-    elif isinstance(node, ast.operator) and type(node) in (ast.Add, ast.Sub):
-        yield ast.Sub() if isinstance(node, ast.Add) else ast.Add(), "a sign is wrong"  # of += and -=
-
-
-def changes_of_operation(node):
-    """Another operator, one side alone, the sides swapped, or a factor of a matrix product transposed."""
-    left, right, sign = text(node.left), text(node.right), SIGNS[type(node.op)]
-    for other in OTHERS[type(node.op)]:
-        yield ast.BinOp(node.left, other(), node.right), f"{SIGNS[other]} stands where {sign} belongs"
-    yield node.left, f"{sign} {right} is missing"
-    yield node.right, f"{left} {sign} is missing"
-    if isinstance(node.op, ast.Sub):
-        yield ast.UnaryOp(ast.USub(), node.right), f"{left} is missing before - {right}"
-    if not isinstance(node.op, ast.Add | ast.Mult):
-        yield ast.BinOp(node.right, node.op, node.left), f"the two sides of {sign} are in each other's place"
-    if isinstance(node.op, ast.MatMult):
-        turned = ast.Attribute(node.left, "T", ast.Load()), ast.Attribute(node.right, "T", ast.Load())
-        yield ast.BinOp(turned[0], node.op, node.right), f"{left} is transposed, which its square shape cannot show"
-        yield ast.BinOp(node.left, node.op, turned[1]), f"{right} is transposed, which its square shape cannot show"
-
-
-def changes_of_call(node):
-    """Another function, none, another axis, keepdims left out, arguments swapped, a loop shorter or turned round."""
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else text(function)
-    for other in FUNCTIONS.get(name, ()):
-        new = ast.Attribute(function.value, other, ast.Load()) if isinstance(function, ast.Attribute) else ast.Name(
-            other, ast.Load()
-        )  # fmt: skip
-        yield ast.Call(new, node.args, node.keywords), f"{other} stands where {name} belongs"
-    if name == "tanh":
-        yield ast.Call(SIGMOID, node.args, []), "a sigmoid stands where tanh belongs"
-    if name == "sigmoid":
-        yield ast.Call(ast.parse("np.tanh", mode="eval").body, node.args, []), "tanh stands where sigmoid belongs"
-    if name == "range":
-        yield ast.Call(ast.Name("reversed", ast.Load()), [node], []), "the loop runs in the wrong direction"
-        for part, words in (("[1:]", "the first round"), ("[:-1]", "the last round")):
-            yield ast.parse(f"{text(node)}{part}", mode="eval").body, f"{words} of the loop is missing"
-    method = isinstance(function, ast.Attribute) and text(function.value) not in ("np", "xp", "card")
-    for argument in [function.value] if method else node.args:
-        if name != "range":
-            yield argument, f"{name} is missing" if len(node.args) < 2 else f"{name} is missing, {text(argument)} alone"
-    for arguments, a, b in swapped(node.args):
-        yield ast.Call(function, arguments, node.keywords), f"{a} and {b} are in each other's place"
-    for n, keyword in enumerate(node.keywords):
-        others = node.keywords[:n] + node.keywords[n + 1 :]
-        yield ast.Call(function, node.args, others), f"{text(keyword)} is missing"
-        if keyword.arg == "axis":
-            other = ast.keyword("axis", ast.Constant(1 - keyword.value.value))
-            words = f"axis={other.value.value} stands where {text(keyword)} belongs"
-            yield ast.Call(function, node.args, [*others, other]), words
-
-
-def swapped(nodes):
-    """The same nodes with two of them in each other's place, and the two in words."""
-    for i, j in itertools.combinations(range(len(nodes)), 2):
-        new = list(nodes)
-        new[i], new[j] = nodes[j], nodes[i]
-        yield new, text(nodes[i]), text(nodes[j])

@@ -10,6 +10,8 @@ from contextvars import ContextVar, copy_context
 
 import numpy as np
 
+from minilstm_lessons.on_device import from_device
+
 MAX_SIZE = 10**6  # elements of a result that are converted; the exercises' own have fewer than a thousand
 
 running = ContextVar("running", default=False)  # whether a student's code runs
@@ -62,11 +64,13 @@ def describe_error(error):
         For example "ValueError in your line 4, `y = x @ W`: its message".
     line : str
         The student's line; "" if its text cannot be found.
+    number : int
+        Its number; 0 if there is none.
     """
     frames = traceback.extract_tb(error.__traceback__.tb_next, limit=1)  # the first is that of `run`
     line = frames[0].line if frames else ""
     where = f" in your line {frames[0].lineno}, `{line}`" if line else ""
-    return f"{type(error).__name__}{where}: {message_of(error)}", line
+    return f"{type(error).__name__}{where}: {message_of(error)}", line, frames[0].lineno if frames else 0
 
 
 def real_numbers(value):
@@ -79,7 +83,7 @@ def real_numbers(value):
     TypeError
         If there is anything but real numbers in it: text, dates, complex or masked elements.
     """
-    array = np.asarray(value)
+    array = np.asarray(from_device(value))
     if array.dtype.kind not in "biufO" or np.ma.is_masked(value):
         raise TypeError
     if array.size > MAX_SIZE:

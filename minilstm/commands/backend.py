@@ -1,9 +1,12 @@
 """What a command computes with: the device, the kernels, the threads."""
 
+import hashlib
 from argparse import BooleanOptionalAction, Namespace
+from pathlib import Path
 
 import numpy as np
 
+import minilstm
 from minilstm import __version__, ranks
 from minilstm.blocks import default_threads, use_threads
 from minilstm.device import keep_freed_memory, select_device
@@ -29,10 +32,19 @@ def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
     kernels = select_kernels(args.kernels, xp)
     if world:
         versions = {"the version of minilstm": __version__, "the version of NumPy": np.__version__}
+        versions["the source of minilstm"] = digest_of_sources()
         computes = {"the device": xp.__name__, "the kernels": kernels.__name__}
         ranks.require_same(world, versions | given_flags(args) | computes)
         kernels, note = world.with_kernels(kernels), f"{note}; {world.size} processes (MPI)"
     return xp, kernels, note
+
+
+def digest_of_sources() -> str:
+    """A fingerprint of the package's Python files: two installations of a version may differ."""
+    package, digest = Path(minilstm.__file__).parent, hashlib.blake2b(digest_size=8)
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def given_flags(args: Namespace) -> dict[str, str]:

@@ -12,7 +12,7 @@ from minilstm.commands.texts import print_unknown_shares
 from minilstm.errors import UserError
 from minilstm.text.corpus import UNK, load_corpus, load_text, unknown_share
 
-DESCRIPTION = "Print the perplexity of a trained model on a split."
+DESCRIPTION = "Print the perplexity of a trained model on a split. Under mpiexec the processes share its streams."
 LOOSE = "--data"  # what a word without a flag is probably meant for
 EXAMPLE = "minilstm evaluate runs/small --split test"
 

@@ -243,7 +243,7 @@ WRONG = [
     ("softmax", hard, "all or nothing"),
     ("softmax", the_log_of_it, "this is log p"),
     ("softmax", upside_down, "the sign in the exponent"),
-    ("softmax", of_powers_of_two, "exp2 stands where exp belongs"),
+    ("softmax", of_powers_of_two, "max relative error"),
     ("softmax", in_place, "changes its argument logits in place"),
     ("softmax", the_first_row_alone, "wrong shape"),
     ("cross_entropy_backward", pushes_the_target_down, "sign of the one-hot"),

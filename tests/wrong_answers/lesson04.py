@@ -205,5 +205,5 @@ WRONG = [
     ("rnn_bptt", averages_over_time, "divided by T"),
     ("rnn_bptt", late_and_turned, "off by one step"),
     ("rnn_bptt", goes_round_the_tanh, "goes round the tanh"),
-    ("rnn_step_forward", the_input_once_more, "from_input stands where h_prev belongs"),
+    ("rnn_step_forward", the_input_once_more, "the argument h_prev is never used"),
 ]

@@ -203,7 +203,7 @@ WRONG = [
     ("clip_by_global_norm", by_value, "clipping by value"),
     ("clip_by_global_norm", in_place, "in place"),
     ("clip_by_global_norm", bias_unscaled_and_norm_after, "after clipping"),
-    ("clip_by_global_norm", bias_unscaled_and_norm_after, "db: not scaled"),
+    ("clip_by_global_norm", bias_unscaled_and_norm_after, "db: is the argument db, unchanged"),
     ("clipped_step", uphill, "uphill"),
     ("clipped_step", rate_before_clipping, "the step was clipped, not the gradient"),
     ("clipped_step", never_clipped, "nothing is clipped"),

@@ -177,7 +177,7 @@ WRONG = [
     ("lstm_step_forward", no_tanh_on_the_way_out, "the tanh of the cell is missing"),
     ("lstm_step_forward", swaps_input_and_forget, "input and forget gate are swapped"),
     ("lstm_step_forward", weights_not_transposed, "arguments: x"),
-    ("lstm_step_forward", returns_c_first, "the wrong way round"),
+    ("lstm_step_forward", returns_c_first, "another order: expected (h, c), returned (c, h)"),
     ("lstm_step_forward", adds_into_the_cell_it_was_given, "changes its argument c_prev in place"),
     ("lstm_gates_backward", dc_of_the_next_step_dropped, "dc from the next step is forgotten"),
     ("lstm_gates_backward", dh_never_reaches_the_cell, "c_t also feeds h_t"),

@@ -147,6 +147,6 @@ WRONG = [
     ("inverted_dropout", scaled_forward_only, "dx is not divided by keep_prob"),
     ("inverted_dropout", drops_what_it_should_keep, "kept and dropped are swapped"),
     ("inverted_dropout", takes_it_for_a_drop_rate, "the probability to drop"),
-    ("inverted_dropout", gradient_is_not_masked, "dx passes everything"),
+    ("inverted_dropout", gradient_is_not_masked, "dx: is the argument dout, unchanged"),
     ("inverted_dropout", gradient_times_the_input, "the derivative of m * x is m"),
 ]

@@ -183,5 +183,5 @@ WRONG = [
     ("sample_with_temperature", one_throw, "one throw for all rows"),
     ("sample_with_temperature", only_the_ids, "expected 2: p, ids"),
     ("sample_with_temperature", not_normalised_again, "does not sum to 1 any more"),
-    ("sample_with_temperature", shifted_by_the_least, "exp still overflows"),
+    ("sample_with_temperature", shifted_by_the_least, "min stands where max belongs, in your line"),
 ]

@@ -7,7 +7,7 @@ def surprise_in_bits(logits, ids):
     """Logits (T, V), row t written after reading ids[t] -> the surprise (T - 1,) of every word but the first."""
     scores = logits[:-1]  # (T - 1, V): row t is about the word at t + 1
     words = ids[1:]  # (T - 1,)
-    exp = np.exp(scores)
+    exp = np.exp(scores - scores.max(axis=1, keepdims=True))  # of the largest it is 1: no overflow
     p = exp / exp.sum(axis=1, keepdims=True)
     p_word = p[np.arange(len(words)), words]
     return -np.log2(p_word)
@@ -31,7 +31,7 @@ def sample_with_temperature(logits, temperature, dice):
     scores = logits / temperature
     exp = np.exp(scores - scores.max(axis=1, keepdims=True))
     p = exp / exp.sum(axis=1, keepdims=True)
-    cumulative = p.cumsum(axis=1)
+    cumulative = p.cumsum(axis=1)[:, :-1]  # (N, V - 1): rounding may leave the last sum, which is 1, below the dice
     passed = cumulative <= dice[:, None]
     ids = passed.sum(axis=1)
     return p, ids
