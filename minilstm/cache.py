@@ -13,11 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from minilstm import plain
-from minilstm.config import Config
+from minilstm.config import Config, layer_sizes
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import perplexity
-from minilstm.model import decoder_params, layer_sizes, stack_forward, zero_state
+from minilstm.model import decoder_params, stack_forward, zero_state
 from minilstm.types import Array, Kernels, Params
 
 WINDOW = 200  # words predicted at a time: affects speed and memory, not the result

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from minilstm.layers.embedding import SparseGradient
-from minilstm.model import Masks, as_masks, flatten_masks
+from minilstm.masks import Masks, as_masks, flatten_masks
 from minilstm.step import TrainState, compute_gradients, update
 from minilstm.types import Array, Grads, Kernels
 

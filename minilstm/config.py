@@ -93,8 +93,8 @@ class Config:
     weight_decay: float = hyperparameter(0.0, "share of a weight that a step at learning rate 1 removes", minimum=0)
     average_after: int = hyperparameter(
         0,
-        "average the weights from the first epoch whose validation perplexity is no better than it was this number of "
-        "epochs before; 0 is never",
+        "average the weights from the first epoch that is worse on the validation text than the best of those more than "
+        "this number of epochs before; 0 is never",
         minimum=0,
     )
     vary_num_steps: bool = hyperparameter(False, "draw the length of each window, around num_steps")
@@ -121,6 +121,18 @@ class Config:
                 raise UserError(f"{f.name} must be greater than {limits['above']}, not {value}")
             if "maximum" in limits and value > limits["maximum"]:
                 raise UserError(f"{f.name} must be at most {limits['maximum']}, not {value}")
+
+
+def layer_sizes(config: Config) -> list[int]:
+    """Units of the embedding and of each LSTM layer: E, H, ..., H; with tied weights the last layer has E.
+
+    Examples
+    --------
+    >>> layer_sizes(Config(num_layers=3, hidden_size=9, embedding_size=4, tie_weights=True))
+    [4, 9, 9, 4]
+    """
+    E, H = config.embedding_size or config.hidden_size, config.hidden_size
+    return [E, *[H] * (config.num_layers - 1), E if config.tie_weights else H]
 
 
 PRESETS = {

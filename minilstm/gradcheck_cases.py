@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilstm import plain
-from minilstm.config import PRESETS
+from minilstm.config import PRESETS, layer_sizes
 from minilstm.gradcheck import GradientCheck, LossAndGradients, check_gradients
 from minilstm.layers.dropout import dropout_mask
 from minilstm.layers.regularization import (
@@ -19,7 +19,8 @@ from minilstm.layers.regularization import (
     temporal_backward,
     temporal_forward,
 )
-from minilstm.model import draw_masks, layer_sizes, loss_and_gradients, param_shapes, stack_forward
+from minilstm.masks import draw_masks
+from minilstm.model import loss_and_gradients, param_shapes, stack_forward
 from minilstm.types import Array, ArrayModule, Grads, Kernels, Params
 
 BOUND = 1e-7  # largest relative error of a correct gradient

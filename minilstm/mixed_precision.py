@@ -13,7 +13,8 @@ import numpy as np
 from minilstm import plain
 from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
-from minilstm.model import Masks, loss_and_gradients
+from minilstm.masks import Masks
+from minilstm.model import loss_and_gradients
 from minilstm.types import Array, Grads, Kernels, Params, State
 
 INITIAL_LOSS_SCALE = 1024.0

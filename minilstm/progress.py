@@ -11,6 +11,9 @@ from minilstm.optim import learning_rate_at
 MAX_NORMS = 200_000  # 5 MB of a checkpoint; only with windows of one word are reports that far apart
 
 
+FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
+
+
 @dataclass
 class Progress:
     """The counters of a run.
@@ -110,3 +113,12 @@ def out_of_patience(config: Config, progress: Progress) -> bool:
 def is_done(config: Config, progress: Progress) -> bool:
     """Whether no epoch is left to train."""
     return progress.epoch >= config.max_max_epoch or out_of_patience(config, progress)
+
+
+def has_diverged(train_perplexity: float, valid_perplexity: float, vocab_size: int) -> bool:
+    """Whether an epoch ends far above the perplexity of random guessing, which is the size of the vocabulary.
+
+    Both perplexities must be: a good fit to the training text may be very wrong about another, and a few bad windows
+    may raise the epoch's mean. Such an epoch may still be followed by better ones, at a lower learning rate.
+    """
+    return min(train_perplexity, valid_perplexity) > FAR_ABOVE * vocab_size

@@ -11,8 +11,9 @@ import numpy as np
 
 from minilstm import plain
 from minilstm.config import Config
+from minilstm.masks import Masks, draw_masks
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale, take_or_skip
-from minilstm.model import Masks, draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.model import init_params, loss_and_gradients, zero_state
 from minilstm.optim import decay_weights, update_average, zero_moments
 from minilstm.progress import Progress
 from minilstm.text.corpus import fingerprint

@@ -20,9 +20,9 @@ from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import evaluate_split, format_perplexity, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
-from minilstm.model import as_masks, flatten_masks
+from minilstm.masks import as_masks, flatten_masks
 from minilstm.parallel import parallel_step
-from minilstm.progress import MAX_NORMS, averaging_begins, end_epoch, is_done, learning_rate_of
+from minilstm.progress import MAX_NORMS, averaging_begins, end_epoch, has_diverged, is_done, learning_rate_of
 from minilstm.step import TrainState, apply_step, begin_averaging, prepare_step, train_step, trained_params
 from minilstm.text.batches import batchify, window_starts, windows_before
 from minilstm.text.corpus import Corpus, fingerprint
@@ -30,7 +30,6 @@ from minilstm.types import Array, Kernels, Params
 
 Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
-FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
 
 
 def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
@@ -226,15 +225,6 @@ def train_epoch(
 def reached(state: TrainState, max_steps: int | None) -> bool:
     """Whether `max_steps`, if given, is reached."""
     return max_steps is not None and state.progress.step >= max_steps
-
-
-def has_diverged(train_perplexity: float, valid_perplexity: float, vocab_size: int) -> bool:
-    """Whether an epoch ends far above the perplexity of random guessing, which is the size of the vocabulary.
-
-    Both perplexities must be: a good fit to the training text may be very wrong about another, and a few bad windows
-    may raise the epoch's mean. Such an epoch may still be followed by better ones, at a lower learning rate.
-    """
-    return min(train_perplexity, valid_perplexity) > FAR_ABOVE * vocab_size
 
 
 def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:

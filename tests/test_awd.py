@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from test_oracle import assert_close, leaf
 
 from minilstm import plain
-from minilstm.config import PRESETS, Config
+from minilstm.config import PRESETS, Config, layer_sizes
 from minilstm.dynamic import evaluate_dynamically
 from minilstm.evaluate import evaluate
 from minilstm.events import Report
 from minilstm.layers.dropout import dropout_mask, dropout_masks
 from minilstm.layers.embedding import SparseGradient
-from minilstm.model import Masks, draw_masks, init_params, layer_sizes, loss_and_gradients, param_shapes, zero_state
+from minilstm.masks import Masks, draw_masks
+from minilstm.model import init_params, loss_and_gradients, param_shapes, zero_state
 from minilstm.optim import learning_rate_at
 from minilstm.progress import Progress, averaging_begins
 from minilstm.step import begin_averaging, init_train_state, train_step, trained_params

@@ -16,7 +16,8 @@ from minilstm.gpu import fused, launch
 from minilstm.gpu.cublas import matmul
 from minilstm.gpu.graph import capture_graph
 from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
-from minilstm.model import draw_masks, flatten_masks, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks, flatten_masks
+from minilstm.model import loss_and_gradients, zero_state
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows

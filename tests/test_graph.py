@@ -8,8 +8,9 @@ import pytest
 from minilstm import plain
 from minilstm.config import PRESETS
 from minilstm.gpu.graph import graphed_callable
+from minilstm.masks import as_masks, draw_masks, flatten_masks
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale
-from minilstm.model import as_masks, draw_masks, flatten_masks, init_params, loss_and_gradients, zero_state
+from minilstm.model import init_params, loss_and_gradients, zero_state
 from minilstm.step import apply_step, begin_averaging, init_train_state, train_step
 from minilstm.text.batches import get_batch
 

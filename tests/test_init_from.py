@@ -450,7 +450,7 @@ def test_nothing_is_unpickled_and_the_command_to_convert_is_told(model, corpus_d
 
     model.write_bytes(pickle.dumps(Evil()))
     error = complaint(capsys, *start_from(model, corpus_dir, tmp_path / "run"))
-    assert "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')" in error
+    assert "safetensors.torch.save_model(model, 'model.safetensors')" in error
     assert not (tmp_path / "executed").exists()
 
 

@@ -16,7 +16,8 @@ from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks
+from minilstm.model import init_params, loss_and_gradients, zero_state
 from minilstm.optim import clip_by_global_norm, squared_norm
 from minilstm.step import init_train_state, train_step
 

@@ -10,7 +10,8 @@ import pytest
 from minilstm.config import PRESETS
 from minilstm.evaluate import evaluate
 from minilstm.layers.dropout import dropout_mask
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks
+from minilstm.model import init_params, loss_and_gradients, zero_state
 
 CONFIG = replace(PRESETS["toy"], hidden_size=5, num_layers=2, num_steps=7, batch_size=3, dtype="float64", keep_prob=1.0)
 CONFIG = replace(CONFIG, forget_bias=0.4, init_scale=0.8)

@@ -13,7 +13,8 @@ from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minilstm.model import draw_masks, init_params
+from minilstm.masks import draw_masks
+from minilstm.model import init_params
 from minilstm.runs.checkpoint import save_checkpoint
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")

@@ -9,7 +9,8 @@ from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_m
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minilstm.model import Masks, decoder_params, loss_and_gradients, loss_forward, stack_forward, zero_state
+from minilstm.masks import Masks
+from minilstm.model import decoder_params, loss_and_gradients, loss_forward, stack_forward, zero_state
 from minilstm.optim import adam, clip_by_global_norm, zero_moments
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from minilstm.config import Config
+from minilstm.config import Config, layer_sizes
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.files import StrPath, atomic_write, read_bytes
-from minilstm.model import layer_sizes, param_shapes, weights_dtype
+from minilstm.model import param_shapes, weights_dtype
 from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT, WITHOUT_AVERAGE, parse_metadata
 from minilstm.runs.moments import (
     expected_moments,

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minilstm.config import Config
-from minilstm.model import layer_sizes, param_shapes
+from minilstm.config import Config, layer_sizes
+from minilstm.model import param_shapes
 from minilstm.types import Params
 
 FLOATS = "F64", "F32", "F16"  # names of dtypes in a header

@@ -26,7 +26,7 @@ from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Params
 
 SAMPLE = 1000  # words of the validation text
-HOW = "in PyTorch, safetensors.torch.save_file(model.state_dict(), 'model.safetensors') writes one"
+HOW = "in PyTorch, safetensors.torch.save_model(model, 'model.safetensors') writes one"
 
 
 class Source(NamedTuple):
