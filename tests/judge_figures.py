@@ -3,7 +3,8 @@
     python tests/judge_figures.py [-v]
 
 PYTHONPATH may name another version of minilstm_lessons. A cause is true if the verdict has the words that the bank asks
-for, and those name a cause; false if it has words that the bank excludes; else there is none. Of a constant none is known.
+for, and those name a cause; false if it has words that the bank excludes; else there is none. No
+cause is known of a constant.
 """
 
 import itertools
