@@ -120,9 +120,9 @@ def tree_known(function):
 def guesses(exercise, case, source, pairs=False, number=None):
     """What a student may have written: a function, words, and a function of the words that gives those to be said.
 
-    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then, if
-    `pairs`, two usual mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual mistakes,
-    too, have to be in the student's text.
+    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then, if `pairs`,
+    two usual mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual
+    mistakes, too, have to be in the student's text.
     """
     if not source_of(exercise.solution):
         return
