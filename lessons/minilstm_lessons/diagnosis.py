@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, is_wrong
+from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, factor, is_wrong
 from minilstm_lessons.exercise import BOUND, as_tuple, relative_error, source_of, with_mistakes
 from minilstm_lessons.on_device import from_device
 from minilstm_lessons.patterns import find
@@ -32,13 +32,17 @@ def diagnose(exercise, cases, given, source):
     if order:
         return order
     unexplained = [name for name in exercise.results if is_wrong(name, exercise, cases, given)]
+    right = {name for name in exercise.results.keys() - unexplained if not is_yes_or_no([name], cases)}
     constants = {name: describe_constant(name, cases, given) for name in unexplained}
     noted = [*remarks(exercise, source)] if source else []
     hunted = [name for name in unexplained if not constants[name]]
     suspects = []  # causes in words, and the results that they explain
-    for function, words, shown in guesses(exercise, cases[0], source) if hunted else ():
+    telling = [name for name in hunted if tells_two_mistakes(name, cases, given)]
+    for function, words, shown in guesses(exercise, cases[0], source, pairs=bool(telling)) if hunted else ():
         explained = explained_by(function, exercise, cases, given)
-        if not any(explained.get(name) for name in hunted):
+        if not any(explained.get(name) for name in (telling if shown is of_two else hunted)):
+            continue
+        if not right <= explained.keys():  # it would have spoiled what is right
             continue
         words = shown(words)
         if words and len(explained) == len(exercise.results):  # every result, those that are right too
@@ -56,6 +60,19 @@ def diagnose(exercise, cases, given, source):
     return "; ".join(phrases + (noted if unexplained else []))
 
 
+def tells_two_mistakes(name, cases, given):
+    """Whether a result holds so much that two mistakes at once do not give the same by chance.
+
+    A single number does not, nor 0 and 1, nor an array that only a factor has changed.
+    """
+    pairs = [(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True)]
+    return (
+        all(value.ndim for value, _ in pairs)
+        and not is_yes_or_no([name], cases)
+        and any(factor(value, expected, small=False) is None for value, expected in pairs)
+    )
+
+
 def is_yes_or_no(names, cases):
     """Whether results hold nothing but 0 and 1: so little that several mistakes may well give the same."""
     return all(np.isin(case.expected[name], (0, 1)).all() for case in cases for name in names)
@@ -67,7 +84,7 @@ def diagnose_shape(exercise, cases, given, source):
     if arrays and all(array.size > 1 for array in arrays if array.ndim) and not all(
         describe_constant(name, cases, given) for name in exercise.results
     ):  # fmt: skip
-        for guess, words, shown in guesses(exercise, cases[0], source, pairs=False):
+        for guess, words, shown in guesses(exercise, cases[0], source):
             if len(explained_by(guess, exercise, cases, given)) == len(exercise.results) and shown(words):
                 return f"; {shown(words)}"
     return "".join(f"; {words}" for words in remarks(exercise, source)) if source else ""
@@ -83,7 +100,7 @@ def diagnose_stop(exercise, cases, given, error, line, number, source):
     if stubs:
         return f"; {' and '.join(sorted(set(stubs)))}, which it calls, is not written yet"
     message = message_of(error)
-    for function, words, shown in guesses(exercise, cases[-1], source, pairs=False, number=number) if source else ():
+    for function, words, shown in guesses(exercise, cases[-1], source, number=number) if source else ():
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
         except Exception as other:
@@ -100,12 +117,12 @@ def tree_known(function):
     return function.__name__ != "<lambda>" and "site-packages" not in function.__code__.co_filename
 
 
-def guesses(exercise, case, source, pairs=True, number=None):
+def guesses(exercise, case, source, pairs=False, number=None):
     """What a student may have written: a function, words, and a function of the words that gives those to be said.
 
-    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then two usual
-    mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual mistakes,
-    too, have to be in the student's text.
+    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then, if `pairs`,
+    two usual mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual
+    mistakes, too, have to be in the student's text.
     """
     if not source_of(exercise.solution):
         return
@@ -122,9 +139,14 @@ def guesses(exercise, case, source, pairs=True, number=None):
             return
     for two in itertools.combinations(exercise.mistakes, 2) if pairs else ():
         with suppress(SyntaxError, ValueError):  # both change the same line
-            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), str
+            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), of_two
         if waits():
             return
+
+
+def of_two(words):
+    """The words of two mistakes at once."""
+    return words
 
 
 def watch():
