@@ -93,7 +93,7 @@ class Config:
     weight_decay: float = hyperparameter(0.0, "share of a weight that a step at learning rate 1 removes", minimum=0)
     average_after: int = hyperparameter(
         0,
-        "average the weights from the first epoch that is worse on the validation text than the best of those more than "
+        "average the weights from the first epoch whose validation perplexity is above the lowest of those more than "
         "this number of epochs before; 0 is never",
         minimum=0,
     )
