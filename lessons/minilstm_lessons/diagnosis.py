@@ -4,21 +4,19 @@ A cause is named only if a mistake on the exercise's list gives the student's ve
 the student's own text. Nothing is compared with results that are constants: too many mistakes lead to them.
 """
 
-import ast
 import copy
 import itertools
-import re
 import time
 from contextlib import suppress
 
 import numpy as np
 
 from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, factor, is_wrong
+from minilstm_lessons.evidence import remarks, words_of_slip, written
 from minilstm_lessons.exercise import BOUND, as_tuple, relative_error, source_of, with_mistakes
 from minilstm_lessons.on_device import from_device
-from minilstm_lessons.patterns import find
 from minilstm_lessons.slips import slips
-from minilstm_lessons.source import is_stub, names_used, normal
+from minilstm_lessons.source import is_stub
 from minilstm_lessons.stops import hint_of
 from minilstm_lessons.student import message_of, run
 
@@ -44,6 +42,9 @@ def diagnose(exercise, cases, given, source):
             continue
         if not right <= explained.keys():  # it would have spoiled what is right
             continue
+        one_number = all(not cases[0].expected[name].ndim for name, wrong in explained.items() if wrong)
+        if one_number and not leaves_others(function, cases[0], explained):
+            continue
         words = shown(words)
         if words and len(explained) == len(exercise.results):  # every result, those that are right too
             phrases = [f"{' and '.join(unexplained)}: {words}"]
@@ -58,6 +59,15 @@ def diagnose(exercise, cases, given, source):
             unexplained = [name for name in unexplained if name not in names]
     phrases += [f"{name}: {describe_difference(name, exercise, cases, given)}" for name in unexplained]
     return "; ".join(phrases + (noted if unexplained else []))
+
+
+def leaves_others(function, case, explained):
+    """Whether a mistake gives the right results beside those that it explains: a single number may agree by chance."""
+    values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
+    return all(
+        name in explained or relative_error(np.asarray(from_device(value), dtype=float), case.expected[name]) <= BOUND
+        for name, value in zip(case.expected, values, strict=True)
+    )
 
 
 def tells_two_mistakes(name, cases, given):
@@ -162,64 +172,6 @@ def watch():
         return passed > LIMIT
 
     return waits
-
-
-def words_of_slip(words, slip, source, parameters, number):
-    """The words of a slip that stands in the student's text, and its line there; else nothing."""
-    line = None
-    if slip.written is not None:
-        line = find(slip.written, source, parameters, slip.literal, whole=slip.whole and slip.removed is not None)
-    words = in_own_names(words, slip, source, parameters)
-    if number:  # where it stopped nothing was compared, so what belongs there is not certain
-        name, stands, _ = words.partition(" stands where ")
-        return (f"{name} does not belong there" if stands else words) if line == number else ""
-    if line:
-        return f"{words}, in your line {line}"
-    absent = tokens(slip.removed, source, parameters) - names_used(source) if slip.removed is not None else ()
-    return f"{words}: {' and '.join(sorted(absent))} does not occur" if absent else ""
-
-
-def in_own_names(words, slip, source, parameters):
-    """The words of a slip with the student's names; "something" for a variable that has no such name there."""
-    names = dict(zip(parameters, source.parameters, strict=False))
-    used = names_used(source)
-    for name in slip.function.__code__.co_varnames:
-        own = names.get(name) or (name if name in used else "something")
-        words = re.sub(rf"\b{name}\b", own, words)
-    return words
-
-
-def tokens(node, source, parameters):
-    """The names of functions and parameters in a part of a solution, as the student has them."""
-    names = dict(zip(parameters, source.parameters, strict=False))
-    parts = [*ast.walk(node)]
-    found = {names[part.id] for part in parts if isinstance(part, ast.Name) and part.id in names}
-    return found | {part.attr for part in parts if isinstance(part, ast.Attribute)}
-
-
-def written(mistake, source, parameters):
-    """Whether one of a mistake's edits stands in a student's text."""
-    for new in mistake.edits.values():
-        with suppress(SyntaxError):
-            for statement in ast.parse(new.strip()).body:
-                value = getattr(normal(statement), "value", None)
-                if isinstance(value, ast.expr) and find(value, source, parameters):
-                    return True
-    return False
-
-
-def remarks(exercise, source):
-    """What a student's text shows by itself: an argument that is never used, random numbers of its own."""
-    used, needed = names_used(source), {
-        node.id for node in ast.walk(ast.parse(source_of(exercise.solution) or "0")) if isinstance(node, ast.Name)
-    }  # fmt: skip
-    parameters = exercise.solution.__code__.co_varnames[: exercise.solution.__code__.co_argcount]
-    unused = [own for own, name in zip(source.parameters, parameters, strict=False)
-              if name in needed and own not in used]  # fmt: skip
-    if unused and len(unused) < len(parameters):
-        yield f"the argument {' and '.join(unused)} is never used"
-    if used & {"default_rng", "rand", "randn", "random", "uniform", "choice"} and not needed & {"random"}:
-        yield "it draws random numbers of its own"
 
 
 def explained_by(function, exercise, cases, given):
