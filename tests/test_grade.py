@@ -389,3 +389,31 @@ def test_points_and_gradescope_agree():
 def test_mistakes_in_the_list_are_in_the_text():
     assert judge(with_mistakes(EXERCISES["softmax"].solution, EXERCISES["softmax"].mistakes[:1]),
                  EXERCISES["softmax"]).status == "wrong"  # fmt: skip
+
+
+ODD = {  # student -> points, the answer, words of the remark
+    "annotated": (1, "from __future__ import annotations\n" + NUMPY
+                  + body(*RIGHT_LINES).replace("(logits)", "(logits: X)"), ""),
+    "device": (1, "from minilstm.device import select_device\nnp, note = select_device('auto')\n"
+               + body(*RIGHT_LINES), ""),
+    "own file": (1, NUMPY + body("open('mine.txt', 'w').write('x')", *RIGHT_LINES), ""),
+    "floods": (0, NUMPY + body("while True: print('x' * 10**6)"), "File too large"),
+    "in place": (0, NUMPY + body("logits -= logits.max(1, keepdims=True)", *RIGHT_LINES), "changes its argument logits"),
+    "reads": (0, NUMPY + body("import sys", "open(sys.path[0] + '/minilstm_lessons/solutions/lesson02.py')"), "softmax: "),
+    "segfault": (0, body("import faulthandler", "faulthandler._sigsegv()"), "its process ended by a segmentation fault"),
+    "nested": (0, "x = " + "-" * 10**6 + "1\n" + body(*RIGHT_LINES), "syntax error in nested.py"),
+    "nothing": (0, body("x = logits"), "softmax returned nothing"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_answers_that_are_odd_and_right_are_right_and_others_are_told_in_words(tmp_path):
+    (tmp_path / "class").mkdir()
+    for student, (_, text, _) in ODD.items():
+        (tmp_path / "class" / f"{student}.py").write_text(text)
+    arguments = [str(tmp_path / "class"), "-o", str(tmp_path / "grades.csv"), "--exercises", "softmax", "--jobs", "2"]
+    assert main(arguments) == 0
+    grades = grades_in(tmp_path / "grades.csv")
+    for student, (points, _, words) in ODD.items():
+        assert grades[student]["softmax"] == str(points), grades[student]
+        assert words in grades[student]["remarks"], grades[student]
