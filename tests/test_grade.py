@@ -398,9 +398,9 @@ ODD = {  # student -> points, the answer, words of the remark
                + body(*RIGHT_LINES), ""),
     "own file": (1, NUMPY + body("open('mine.txt', 'w').write('x')", *RIGHT_LINES), ""),
     "floods": (0, NUMPY + body("while True: print('x' * 10**6)"), "File too large"),
-    "in place": (0, NUMPY + body("logits -= logits.max(1, keepdims=True)", *RIGHT_LINES), "changes its argument logits"),
-    "reads": (0, NUMPY + body("import sys", "open(sys.path[0] + '/minilstm_lessons/solutions/lesson02.py')"), "softmax: "),
-    "segfault": (0, body("import faulthandler", "faulthandler._sigsegv()"), "its process ended by a segmentation fault"),
+    "in place": (0, NUMPY + body("logits -= logits.max(1, keepdims=True)", *RIGHT_LINES), "changes its argument"),
+    "reads": (0, NUMPY + body("import sys", "open(sys.path[0] + '/minilstm_lessons/judge.py')"), "softmax: "),
+    "segfault": (0, body("import faulthandler", "faulthandler._sigsegv()"), "ended by a segmentation fault"),
     "nested": (0, "x = " + "-" * 10**6 + "1\n" + body(*RIGHT_LINES), "syntax error in nested.py"),
     "nothing": (0, body("x = logits"), "softmax returned nothing"),
 }  # fmt: skip
