@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 from benchmarks.machine import describe, make_parser, write
 from benchmarks.workers import minilstm_step
+from minilstm.commands.backend import select_kernels
 from minilstm.config import PRESETS
 from minilstm.device import select_device
-from minilstm.model import select_kernels
 
 PARTS = {
     "embedding": ["embedding_forward", "embedding_backward"],

@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.machine import peak_memory_mb
 from minilstm.blocks import default_threads, use_threads
+from minilstm.commands.backend import select_kernels
 from minilstm.device import keep_freed_memory, select_device, use_precision
-from minilstm.model import loss_forward, select_kernels, zero_state
+from minilstm.model import loss_forward, zero_state
 from minilstm.step import init_train_state, train_step
 from minilstm.train import compile_step
 

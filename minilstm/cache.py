@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minilstm import plain
-from minilstm.config import Config
+from minilstm.config import Config, layer_sizes
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import perplexity
@@ -79,7 +79,10 @@ def evaluate_with_cache(
     like = params["decoder.bias"]
     text = np.asarray(ids, dtype=np.int64, like=like)
     state = zero_state(config, 1, like)
-    past_h, past_next = np.zeros((0, config.hidden_size), like.dtype, like=like), text[:0]  # (M, H), (M,) with M <= N
+    past_h, past_next = (
+        np.zeros((0, layer_sizes(config)[-1]), like.dtype, like=like),
+        text[:0],
+    )  # (M, H), (M,) with M <= N
     loss, starts = 0.0, range(0, len(text) - 1, WINDOW)
     for start in tqdm(starts, "cache", leave=False) if show_progress else starts:
         targets = text[start + 1 :][:WINDOW]  # (T,)

@@ -68,6 +68,7 @@ def evaluate_dynamically(
     if len(ids) < 2:
         raise UserError(f"the text has {len(ids)} tokens; give at least 2")
     config = replace(config, batch_size=1, dtype="float32" if config.dtype == "float16" else config.dtype)
+    config = replace(config, activation_reg=0.0, temporal_reg=0.0)  # the gradient is that of the text's loss alone
     params = {name: param.copy() for name, param in params.items()}
     like = params["decoder.bias"]
     text = np.asarray(ids, dtype=np.int64, like=like)[:, None]  # (tokens, 1)

@@ -12,8 +12,11 @@ OTHER_NAMES = {
     "--lr-decay": "decay decayrate lrdecayrate learningratedecay gamma",
     "--max-grad-norm": "clip clipnorm clipgrad gradclip gradclipval gradientclip gradnorm maxnorm maxgradientnorm",
     "--batch-size": "batch bs bsz batches trainbatchsize",
-    "--hidden-size": "hidden nhid nhidden numhidden hiddendim hiddenunits numunits units rnnsize lstmsize "
-    "emsize embsize embeddingsize embeddingdim embdim nembd dmodel",
+    "--hidden-size": "hidden nhid nhidden numhidden hiddendim hiddenunits numunits units rnnsize lstmsize dmodel",
+    "--embedding-size": "emsize embsize embeddingdim embdim nembd",
+    "--tie-weights": "tied tie tiedweights weighttying",
+    "--weight-decay": "wd wdecay l2",
+    "--average-after": "nonmono",
     "--num-layers": "layers nlayers nlayer layer numlayer depth",
     "--num-steps": "bptt seqlen seqlength sequencelength unroll blocksize contextlength",
     "--max-steps": "steps nsteps maxiters maxiter iters iterations",
@@ -39,12 +42,15 @@ OTHER_NAMES = {
     "--split": "subset",
     "--output": "out outfile save savepath savefig figure",
 }
-DROPOUT = "dropout drop pdrop dropoutp dropoutrate dropoutprob"
+DROPOUT = {  # whose values are probabilities to drop
+    "--keep-prob": "dropout drop pdrop dropoutp dropoutrate dropoutprob dropouth",
+    "--input-keep-prob": "dropouti inputdropout",
+    "--embedding-keep-prob": "dropoute embeddingdropout",
+    "--weight-keep-prob": "wdrop weightdrop dropconnect",
+}
 RUN = "run runs rundir runpath model modeldir modelpath checkpoint checkpointpath ckpt ckptpath load"
 MISSING = {
     "the vocabulary follows from the text, and --min-count makes it smaller": "vocab vocabsize nvocab maxvocab",
-    "tied weights are not available": "tied tie tieweights tiedweights weighttying",
-    "weight decay is not available": "wd wdecay weightdecay l2",
     "a language model reads in one direction": "bidirectional bidir",
 }
 FLAG = re.compile(r"--?[A-Za-z]")
@@ -89,8 +95,9 @@ def find_flag(name: str, value: str, known: Collection[str], takes_run: bool) ->
     ours = {plain_name(flag): flag for flag in known if flag.startswith("--")}
     if word in ours:
         return ours[word], ""
-    if word in DROPOUT.split() and "--keep-prob" in known:
-        return keep_prob(value), ""
+    drops = [flag for flag, names in DROPOUT.items() if word in names.split()]
+    if drops and drops[0] in known:
+        return keep_prob(drops[0], value), ""
     meanings = [flag for flag, names in OTHER_NAMES.items() if word in names.split()]
     for flag in meanings:
         if {*re.findall("--[a-z-]+", flag)} <= {*known}:
@@ -100,7 +107,7 @@ def find_flag(name: str, value: str, known: Collection[str], takes_run: bool) ->
     missing = [note for note, names in MISSING.items() if word in names.split()]
     if missing and "--min-count" in known:  # the command that makes a model
         return "", missing[0]
-    if meanings or missing or word in f"{DROPOUT} {RUN}".split():
+    if meanings or missing or drops or word in RUN.split():
         return "", ""  # this command has nothing of the kind, so a similar name would mean another thing
     begun = [flag for own, flag in ours.items() if len(word) > 2 and own.startswith(word)]
     if len(begun) == 1:
@@ -114,10 +121,10 @@ def plain_name(flag: str) -> str:
     return re.sub("[-_]", "", flag).lower()
 
 
-def keep_prob(dropout: str) -> str:
-    """The flag that has the effect of a dropout probability, which is that of a unit to be dropped, not kept."""
+def keep_prob(flag: str, dropout: str) -> str:
+    """A flag with the effect of a dropout probability, which is that of a unit to be dropped, not kept."""
     try:
         kept = 1 - float(dropout)
     except ValueError:
         kept = 0.0
-    return f"--keep-prob {kept:.10g}" if 0 < kept <= 1 else "--keep-prob (1 - dropout)"
+    return f"{flag} {kept:.10g}" if 0 < kept <= 1 else f"{flag} (1 - dropout)"

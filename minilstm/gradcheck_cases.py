@@ -5,15 +5,22 @@ A fixed random array r of the shape of a layer's output y turns the output into 
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilstm import plain
-from minilstm.config import PRESETS
+from minilstm.config import PRESETS, layer_sizes
 from minilstm.gradcheck import GradientCheck, LossAndGradients, check_gradients
 from minilstm.layers.dropout import dropout_mask
-from minilstm.model import draw_masks, loss_and_gradients, param_shapes
+from minilstm.layers.regularization import (
+    activation_backward,
+    activation_forward,
+    temporal_backward,
+    temporal_forward,
+)
+from minilstm.masks import draw_masks
+from minilstm.model import loss_and_gradients, param_shapes, stack_forward
 from minilstm.types import Array, ArrayModule, Grads, Kernels, Params
 
 BOUND = 1e-7  # largest relative error of a correct gradient
@@ -127,25 +134,59 @@ def softmax_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain)
     return GradcheckCase("softmax", function, {"logits": random.normal(T, B, V)})
 
 
+def regularization_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
+    """Both penalties on the last layer's outputs, with weighted steps."""
+    step_weights = abs(random.normal(shapes.T, shapes.B))
+
+    def function(params: Params) -> tuple[Array, Grads]:
+        h = params["outputs"]
+        loss = activation_forward(h, 2.0, step_weights) + temporal_forward(h, 3.0, step_weights)
+        return loss, {"outputs": activation_backward(h, 2.0, step_weights) + temporal_backward(h, 3.0, step_weights)}
+
+    return GradcheckCase("regularization", function, {"outputs": random.normal(shapes.T, shapes.B, shapes.H)})
+
+
 def model_case(
-    shapes: Shapes, random: RandomInputs, kernels: Kernels = plain, forget_bias: float = 0.7, keep_prob: float = 0.7
+    shapes: Shapes,
+    random: RandomInputs,
+    kernels: Kernels = plain,
+    forget_bias: float = 0.7,
+    keep_prob: float = 0.7,
+    **fields: Any,
 ) -> GradcheckCase:
-    """The whole model: stacked layers, fixed dropout masks, weighted targets, non-zero initial state."""
+    """The whole model: stacked layers, fixed dropout masks, weighted targets, non-zero initial state.
+
+    `fields` are further values of the config.
+    """
     T, B, _, H, V, L = shapes
-    config = replace(
-        PRESETS["toy"], hidden_size=H, num_layers=L, dtype="float64", forget_bias=forget_bias, keep_prob=keep_prob
-    )
+    fields |= {"hidden_size": H, "num_layers": L, "dtype": "float64"}
+    config = replace(PRESETS["toy"], forget_bias=forget_bias, keep_prob=keep_prob, **fields)
     inputs, targets = random.ids(V, T, B), random.ids(V, T, B)
     loss_weights = abs(random.normal(T, B))
-    state = [(random.normal(B, H, scale=0.5), random.normal(B, H, scale=0.5)) for _ in range(L)]
-    masks = draw_masks(config, 0, inputs, kernels)
+    state = [(random.normal(B, n, scale=0.5), random.normal(B, n, scale=0.5)) for n in layer_sizes(config)[1:]]
+    masks = draw_masks(config, 0, inputs, V, kernels)
 
     def function(params: Params) -> tuple[Array, Grads]:
         loss, grads, _ = loss_and_gradients(params, config, inputs, targets, state, masks, loss_weights, kernels)
-        return loss, grads | {"encoder.weight": grads["encoder.weight"].to_dense(V)}
+        if config.activation_reg or config.temporal_reg:
+            x, _, (_, _, (_, _, outputs, _)) = stack_forward(params, config, inputs, state, masks, kernels)
+            loss = loss + activation_forward(x, config.activation_reg, loss_weights)
+            loss = loss + temporal_forward(outputs, config.temporal_reg, loss_weights)
+        if not config.tie_weights:
+            grads["encoder.weight"] = grads["encoder.weight"].to_dense(V)
+        return loss, grads
 
     params = {name: random.normal(*shape, scale=0.5) for name, shape in param_shapes(config, V).items()}
     return GradcheckCase(f"model, {L} layers", function, params)
+
+
+def awd_case(shapes: Shapes, random: RandomInputs, kernels: Kernels = plain) -> GradcheckCase:
+    """The whole model with all ideas that change its gradients: layers/dropout.py, layers/regularization.py, tying."""
+    case = model_case(
+        shapes, random, kernels, tie_weights=True, embedding_size=shapes.D, locked_dropout=True, input_keep_prob=0.8,
+        output_keep_prob=0.6, embedding_keep_prob=0.9, weight_keep_prob=0.5, activation_reg=2.0, temporal_reg=1.0,
+    )  # fmt: skip
+    return case._replace(layer="AWD-LSTM")
 
 
 CASES: tuple[Callable[..., GradcheckCase], ...] = (
@@ -154,7 +195,9 @@ CASES: tuple[Callable[..., GradcheckCase], ...] = (
     lstm_case,
     linear_case,
     softmax_case,
+    regularization_case,
     model_case,
+    awd_case,
 )
 
 

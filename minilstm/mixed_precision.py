@@ -13,6 +13,7 @@ import numpy as np
 from minilstm import plain
 from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
+from minilstm.masks import Masks
 from minilstm.model import loss_and_gradients
 from minilstm.types import Array, Grads, Kernels, Params, State
 
@@ -31,7 +32,7 @@ def half_loss_and_gradients(
     inputs: Array,
     targets: Array,
     state: list[State],
-    masks: Array | None,
+    masks: Masks | None,
     loss_scale: Array,
     kernels: Kernels = plain,
 ) -> tuple[Array, Grads, list[State]]:

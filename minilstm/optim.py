@@ -68,6 +68,32 @@ def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
             by_rows(descend, params[name], grad)
 
 
+def decay_weights(params: Params, rate: float | Array) -> None:
+    """W <- W - rate * W, in place, apart from the gradients (Loshchilov and Hutter, arXiv 1711.05101).
+
+    For SGD, with rate = learning_rate * weight_decay, this is the gradient of weight_decay / 2 |W|^2.
+    """
+
+    def decay(W: Array) -> None:
+        W *= 1 - rate
+
+    for param in params.values():
+        by_rows(decay, param)
+
+
+def update_average(average: Params, params: Params, count: int | Array) -> None:
+    """A <- A + (W - A) / count, in place: A is the mean of the weights W after each of `count` steps.
+
+    Averaged SGD: Polyak and Juditsky, 1992; Merity et al., arXiv 1708.02182, algorithm 1.
+    """
+
+    def update(A: Array, W: Array) -> None:
+        A += ((W - A) / count).astype(A.dtype, copy=False)
+
+    for name, param in params.items():
+        by_rows(update, average[name], param)
+
+
 def adam(
     params: Params,
     grads: Grads,

@@ -37,7 +37,6 @@ import numpy as np
 from minilstm import plain
 from minilstm.compiled import graphed_halves, halves
 from minilstm.device import array_module, copy_to, host_buffer, synchronize
-from minilstm.layers.dropout import dropout_masks_of_streams
 from minilstm.layers.embedding import SparseGradient
 from minilstm.ranks import Ranks
 from minilstm.step import TrainState, prepare_step
@@ -78,17 +77,15 @@ def parallel_step(
         with exchange.going_on():
             return kernels.lstm_backward(doutputs, dstate, cache)
 
-    def dropout_masks(seed: int, step: int, shape: tuple, keep_prob: float, dtype: str, like: Array) -> Array:
-        layers, T, share, H = shape
-        of_batch = layers, T, share * ranks.size, H
-        mine = ranks.columns(share * ranks.size)
-        if not fused:
-            return dropout_masks_of_streams(seed, step, of_batch, mine, keep_prob, dtype, like)
-        return kernels.dropout_masks(seed, step, of_batch, keep_prob, dtype, like)[:, :, mine].copy()
+    def dropout_masks(seed: int, step: int, shapes: Sequence[tuple], *arguments: Any) -> list[Array | None]:
+        B = state.config.batch_size
+        of_batch = [(shape[0], B, shape[2]) if len(shape) == 3 else shape for shape in shapes]
+        return kernels.dropout_masks(seed, step, of_batch, *arguments, streams=ranks.columns(B))
 
     own = SimpleNamespace(**vars(kernels) | {"dropout_masks": dropout_masks})
     on_cpu = array_module(state.params["decoder.bias"]) is np  # a CUDA graph can contain no exchange
-    if early and on_cpu and state.loss_scale is None:  # half precision divides the gradients by the loss scale first
+    complete = state.loss_scale is None and not state.config.tie_weights  # what linear_backward computes
+    if early and on_cpu and complete:  # half precision divides by the loss scale, tying adds the embedding's gradient
         own.linear_backward, own.lstm_backward = linear_backward, lstm_backward
     gradients, apply = graphed_halves(state, own) if fused else halves(state, own)
 

@@ -11,6 +11,9 @@ from minilstm.optim import learning_rate_at
 MAX_NORMS = 200_000  # 5 MB of a checkpoint; only with windows of one word are reports that far apart
 
 
+FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
+
+
 @dataclass
 class Progress:
     """The counters of a run.
@@ -33,6 +36,10 @@ class Progress:
         Its validation perplexity.
     plateaus : int
         Number of completed epochs that were not the best so far.
+    valid_perplexities : list of float
+        One for each completed epoch, if weights may be averaged.
+    average_start : int or None
+        Number of steps before the averaging of weights began.
     """
 
     epoch: int = 0
@@ -44,6 +51,8 @@ class Progress:
     best_epoch: int = 0
     best_perplexity: float | None = None
     plateaus: int = 0
+    valid_perplexities: list[float] = field(default_factory=list)
+    average_start: int | None = None
 
 
 def end_epoch(progress: Progress, valid_perplexity: float) -> None:
@@ -62,6 +71,25 @@ def end_epoch(progress: Progress, valid_perplexity: float) -> None:
         progress.best_epoch, progress.best_perplexity = progress.epoch, valid_perplexity
     else:
         progress.plateaus += 1
+
+
+def averaging_begins(config: Config, progress: Progress, valid_perplexity: float) -> bool:
+    """Whether the weights are averaged from the end of this epoch on: call it once, after `end_epoch`.
+
+    It begins with the first epoch whose validation perplexity is above the lowest of those more than `average_after`
+    epochs before: the non-monotonic trigger of Merity et al., arXiv 1708.02182, algorithm 1.
+
+    Examples
+    --------
+    >>> config, progress = Config(average_after=1), Progress()
+    >>> [averaging_begins(config, progress, v) for v in (150.0, 120.0, 121.0, 119.0, 120.5)]
+    [False, False, False, False, True]
+    """
+    if not config.average_after or progress.average_start is not None:
+        return False
+    before = progress.valid_perplexities[: -config.average_after]
+    progress.valid_perplexities.append(valid_perplexity)
+    return bool(before) and valid_perplexity > min(before)
 
 
 def at_best(progress: Progress) -> bool:
@@ -85,3 +113,12 @@ def out_of_patience(config: Config, progress: Progress) -> bool:
 def is_done(config: Config, progress: Progress) -> bool:
     """Whether no epoch is left to train."""
     return progress.epoch >= config.max_max_epoch or out_of_patience(config, progress)
+
+
+def has_diverged(train_perplexity: float, valid_perplexity: float, vocab_size: int) -> bool:
+    """Whether an epoch ends far above the perplexity of random guessing, which is the size of the vocabulary.
+
+    Both perplexities must be: a good fit to the training text may be very wrong about another, and a few bad windows
+    may raise the epoch's mean. Such an epoch may still be followed by better ones, at a lower learning rate.
+    """
+    return min(train_perplexity, valid_perplexity) > FAR_ABOVE * vocab_size

@@ -116,7 +116,8 @@ def digest_of(state: TrainState) -> str:
     """A fingerprint of weights, moments, loss scale and counters: of all that is the same on every rank."""
     digest = hashlib.blake2b(repr(state.progress.step).encode())
     scale = [] if state.loss_scale is None else [state.loss_scale]
-    for array in (*state.params.values(), *(x for pair in state.moments.values() for x in pair), *scale):
+    averages = state.average.values()
+    for array in (*state.params.values(), *averages, *(x for pair in state.moments.values() for x in pair), *scale):
         digest.update(np.ascontiguousarray(to_host(array)).data)
     return digest.hexdigest()
 

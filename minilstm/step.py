@@ -11,9 +11,10 @@ import numpy as np
 
 from minilstm import plain
 from minilstm.config import Config
+from minilstm.masks import Masks, draw_masks
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale, take_or_skip
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
-from minilstm.optim import zero_moments
+from minilstm.model import init_params, loss_and_gradients, zero_state
+from minilstm.optim import decay_weights, update_average, zero_moments
 from minilstm.progress import Progress
 from minilstm.text.corpus import fingerprint
 from minilstm.types import Array, ArrayModule, Grads, Kernels, Params, State
@@ -35,6 +36,8 @@ class TrainState(NamedTuple):
     loss_scale : array (2,) or None
         For half precision only; see mixed_precision.py.
     progress : Progress
+    average : dict of array
+        The mean of the weights since ``progress.average_start``; empty before.
     """
 
     config: Config
@@ -44,6 +47,18 @@ class TrainState(NamedTuple):
     carried: list[State]
     loss_scale: Array | None
     progress: Progress
+    average: Params
+
+
+def trained_params(state: TrainState) -> Params:
+    """The weights of the model that has been trained: their average, if they are averaged."""
+    return state.average or state.params
+
+
+def begin_averaging(state: TrainState) -> None:
+    """Average the weights from the next step on. A compiled step must be compiled anew."""
+    state.progress.average_start = state.progress.step
+    state.average.update({name: param.copy() for name, param in state.params.items()})
 
 
 def init_train_state(
@@ -69,6 +84,7 @@ def init_train_state(
         zero_state(config, config.batch_size, like),
         init_loss_scale(like) if config.dtype == "float16" else None,
         Progress(),
+        {},
     )
 
 
@@ -113,19 +129,19 @@ def train_step(
     return loss, norm
 
 
-def prepare_step(state: TrainState, inputs: Array, targets: Array, kernels: Kernels) -> Array | None:
+def prepare_step(state: TrainState, inputs: Array, targets: Array, kernels: Kernels) -> Masks | None:
     """Check the shape of a batch, and draw its dropout masks."""
     B = len(state.carried[0][0])  # batch_size, or a rank's part of it: parallel.py
     if inputs.shape != targets.shape or inputs.ndim != 2 or inputs.shape[1] != B:
         raise ValueError(f"inputs and targets must be (T, B) with batch_size {B}, not {inputs.shape}, {targets.shape}")
-    return draw_masks(state.config, state.progress.step, inputs, kernels)
+    return draw_masks(state.config, state.progress.step, inputs, len(state.params["decoder.bias"]), kernels)
 
 
 def apply_step(
     state: TrainState,
     inputs: Array,
     targets: Array,
-    masks: Array | None,
+    masks: Masks | None,
     learning_rate: float | Array,
     step: int | Array,
     kernels: Kernels,
@@ -136,10 +152,10 @@ def apply_step(
 
 
 def compute_gradients(
-    state: TrainState, inputs: Array, targets: Array, masks: Array | None, kernels: Kernels
+    state: TrainState, inputs: Array, targets: Array, masks: Masks | None, kernels: Kernels
 ) -> tuple[Array, Grads]:
     """The first half of `apply_step`: loss and gradients of a window; the carried state becomes that after it."""
-    config, _, params, _, carried, loss_scale, _ = state
+    config, params, carried, loss_scale = state.config, state.params, state.carried, state.loss_scale
     if loss_scale is None:
         loss, grads, new_carried = loss_and_gradients(params, config, inputs, targets, carried, masks, kernels=kernels)
     else:
@@ -152,18 +168,25 @@ def compute_gradients(
 
 
 def update(state: TrainState, grads: Grads, learning_rate: float | Array, step: int | Array, kernels: Kernels) -> Array:
-    """The second half of `apply_step`: clip the gradients and update the parameters; returns the norm, array ()."""
-    config, _, params, moments, _, loss_scale, _ = state
+    """The second half of `apply_step`: clip the gradients, update the parameters and their average.
+
+    Returns the norm before clipping, array ().
+    """
+    config, params, moments, loss_scale = state.config, state.params, state.moments, state.loss_scale
     if loss_scale is not None:
         changing = params | {
             f"{n}.{part}": x for n, pair in moments.items() for part, x in zip("mv", pair, strict=True)
         }
         before = {name: array.copy() for name, array in changing.items()}
     grads, norm = kernels.clip_by_global_norm(grads, config.max_grad_norm)
+    if config.weight_decay:
+        decay_weights(params, learning_rate * config.weight_decay)
     if config.optimizer == "adam":
         kernels.adam(params, grads, learning_rate, moments, step)
     else:
         kernels.sgd(params, grads, learning_rate)
     if loss_scale is not None:
         take_or_skip(changing, before, norm, loss_scale)
+    if state.progress.average_start is not None:
+        update_average(state.average, params, step - state.progress.average_start)
     return norm

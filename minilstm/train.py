@@ -9,6 +9,7 @@ to window. Losses and norms stay on the device until they are reported.
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -19,34 +20,35 @@ from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.evaluate import evaluate_split, format_perplexity, perplexity
 from minilstm.events import EpochStarted, EpochTrained, Event, Report, SaveDue
+from minilstm.masks import as_masks, flatten_masks
 from minilstm.parallel import parallel_step
-from minilstm.progress import MAX_NORMS, end_epoch, is_done, learning_rate_of
-from minilstm.step import TrainState, apply_step, prepare_step, train_step
-from minilstm.text.batches import batchify, get_batch, num_windows
+from minilstm.progress import MAX_NORMS, averaging_begins, end_epoch, has_diverged, is_done, learning_rate_of
+from minilstm.step import TrainState, apply_step, begin_averaging, prepare_step, train_step, trained_params
+from minilstm.text.batches import batchify, window_starts, windows_before
 from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Array, Kernels, Params
 
 Step = Callable[[Array, Array, float], tuple[Array, Array]]  # (inputs, targets, learning_rate) -> loss, norm
 MAX_PENDING = 20  # steps between two transfers of losses and norms to the host
-FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
 
 
 def compile_step(state: TrainState, kernels: Kernels = plain) -> Step:
-    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, one CUDA graph."""
+    """`train_step` of one run, as ``step(inputs, targets, learning_rate)``; with the fused set, as CUDA graphs."""
     if hasattr(kernels, "ranks"):
         return parallel_step(state, kernels)
     if kernels is plain:
         return lambda inputs, targets, learning_rate: train_step(state, inputs, targets, learning_rate)
     from minilstm.gpu.graph import graphed_callable
 
-    def on_device(inputs: Array, targets: Array, masks: Array | None, learning_rate: Array, step: Array) -> tuple:
-        return apply_step(state, inputs, targets, masks, learning_rate, step, kernels)
+    def on_device(inputs: Array, targets: Array, learning_rate: Array, step: Array, *masks: Array | None) -> tuple:
+        return apply_step(state, inputs, targets, as_masks(masks), learning_rate, step, kernels)
 
-    graphed = graphed_callable(on_device, like=state.params["decoder.bias"])
+    graphs = cache(lambda num_steps: graphed_callable(on_device, like=state.params["decoder.bias"]))
 
     def compiled(inputs: Array, targets: Array, learning_rate: float) -> tuple[Array, Array]:
         masks = prepare_step(state, inputs, targets, kernels)
-        loss, norm = graphed(inputs, targets, masks, learning_rate, state.progress.step + 1)
+        arguments = inputs, targets, learning_rate, state.progress.step + 1, *flatten_masks(masks)
+        loss, norm = graphs(len(inputs))(*arguments)
         state.progress.step += 1
         return loss, norm
 
@@ -112,11 +114,13 @@ def train(
     if hasattr(kernels, "ranks"):
         streams = streams[:, kernels.ranks.columns(config.batch_size)]
     ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
-    windows = num_windows(len(ids), config.num_steps)
-    if windows < 1:
-        raise UserError(f"the training text is too short for one window of {config.num_steps} steps; lower num_steps")
     step = compile_step(state, kernels)
     while not is_done(config, progress):
+        windows = len(window_starts(config, len(ids), progress.epoch)) - 1
+        if windows < 1:
+            raise UserError(
+                f"the training text is too short for one window of {config.num_steps} steps; lower num_steps"
+            )
         if stop_requested or (reached(state, max_steps) and progress.window < windows):
             yield SaveDue()
             return
@@ -127,13 +131,18 @@ def train(
             return
         yield EpochTrained(progress.epoch + 1, final.perplexity)
         at = progress.epoch + 1, progress.step
-        valid = evaluate_split(at, state.params, config, corpus, "valid", kernels, stop_requested, show_progress)
+        valid = evaluate_split(
+            at, trained_params(state), config, corpus, "valid", kernels, stop_requested, show_progress
+        )
         if stop_requested:
             yield SaveDue()
             return
         yield final
         yield valid
         end_epoch(progress, valid.perplexity)
+        if averaging_begins(config, progress, valid.perplexity):
+            begin_averaging(state)
+            step = compile_step(state, kernels)
         if is_done(config, progress) and has_diverged(final.perplexity, valid.perplexity, len(like)):
             raise UserError(
                 f"diverged: epoch {progress.epoch}, the last, ends with a training perplexity of "
@@ -144,9 +153,9 @@ def train(
             h[...], c[...] = 0, 0
         yield SaveDue(epoch_ended=True)
     best = load_best() if load_best and 0 < progress.best_epoch < progress.epoch else None
-    for params, epoch in ((best, progress.best_epoch), (state.params, progress.epoch)):
+    for params, epoch in ((best, progress.best_epoch), (trained_params(state), progress.epoch)):
         if params is not None:
-            at = epoch, epoch * windows
+            at = epoch, windows_before(config, len(ids), epoch)
             test = evaluate_split(at, params, config, corpus, "test", kernels, stop_requested, show_progress)
             if stop_requested:
                 return
@@ -164,7 +173,8 @@ def train_epoch(
 ) -> Generator[Event, None, Report]:
     """Train on the remaining windows of the epoch, with ten reports per epoch; returns the last report."""
     config, progress = state.config, state.progress
-    windows = num_windows(len(ids), config.num_steps)
+    starts = window_starts(config, len(ids), progress.epoch)
+    windows = len(starts) - 1
     learning_rate = learning_rate_of(config, progress)
     report_every = max(windows // 10, 1)  # after 11 windows, then after each further tenth
     first, start = progress.window, time.perf_counter()
@@ -172,15 +182,15 @@ def train_epoch(
 
     def report() -> Report:
         read_losses(pending, state)
-        tokens_per_window = config.num_steps * config.batch_size
+        steps = int(starts[progress.window])
         return Report(
             epoch=progress.epoch + 1,
             step=progress.step,
             split="train",
-            perplexity=perplexity(progress.loss, progress.window * config.num_steps) if progress.window else math.nan,
-            tokens=progress.window * tokens_per_window,
+            perplexity=perplexity(progress.loss, steps) if progress.window else math.nan,
+            tokens=steps * config.batch_size,
             learning_rate=learning_rate,
-            words_per_second=(progress.window - first) * tokens_per_window / (time.perf_counter() - start),
+            words_per_second=(steps - int(starts[first])) * config.batch_size / (time.perf_counter() - start),
             gradient_norm=float(median(progress.norms)) if progress.norms else None,
             done=(progress.window - 1) / windows if progress.window < windows else 1.0,
         )
@@ -188,8 +198,8 @@ def train_epoch(
     bar = tqdm(total=windows, initial=first, desc=f"epoch {progress.epoch + 1}", leave=False) if show_progress else None
     try:
         while progress.window < windows and not stop_requested and not reached(state, max_steps):
-            inputs, targets = get_batch(ids, progress.window, config.num_steps)
-            pending.append(step(inputs, targets, learning_rate))
+            begin, end = starts[progress.window], starts[progress.window + 1]
+            pending.append(step(ids[begin:end], ids[begin + 1 : end + 1], learning_rate))
             progress.window += 1
             if bar:
                 bar.update()
@@ -215,15 +225,6 @@ def train_epoch(
 def reached(state: TrainState, max_steps: int | None) -> bool:
     """Whether `max_steps`, if given, is reached."""
     return max_steps is not None and state.progress.step >= max_steps
-
-
-def has_diverged(train_perplexity: float, valid_perplexity: float, vocab_size: int) -> bool:
-    """Whether an epoch ends far above the perplexity of random guessing, which is the size of the vocabulary.
-
-    Both perplexities must be: a good fit to the training text may be very wrong about another, and a few bad windows
-    may raise the epoch's mean. Such an epoch may still be followed by better ones, at a lower learning rate.
-    """
-    return min(train_perplexity, valid_perplexity) > FAR_ABOVE * vocab_size
 
 
 def read_losses(pending: list[tuple[Array, Array]], state: TrainState) -> None:

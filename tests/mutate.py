@@ -34,7 +34,7 @@ from tqdm import tqdm
 from minilstm.cli import main as minilstm
 from minilstm.files import finished_name, open_directories
 from minilstm.runs.directory import is_run_file
-from minilstm.runs.metadata import EARLIER_FORMATS
+from minilstm.runs.metadata import EARLIER_FORMATS, WITHOUT_AVERAGE
 from minilstm.runs.tensors import BLANK, add_checksum
 
 SECONDS = 60  # time limit of every command
@@ -132,7 +132,7 @@ def mutate_checkpoint(contents, rng):
         carried = metadata["carried"]
         metadata["carried"] = rng.choice(("", "AAAA", carried[:-8], carried[8:], "ÿ", 3, None))
     elif kind == "format":
-        metadata["format"] = rng.choice((*EARLIER_FORMATS, "minilstm 1", "minilstm 99", "", None, 3))
+        metadata["format"] = rng.choice((WITHOUT_AVERAGE, *EARLIER_FORMATS, "minilstm 1", "minilstm 99", "", None, 3))
         if rng.random() < 0.5:
             metadata["state"] = metadata.pop("carried")
         if rng.random() < 0.5:

@@ -22,11 +22,16 @@ from minilstm.device import to_host
 from minilstm.gpu import cublas, fused
 from minilstm.gpu import lstm as gpu_lstm
 from minilstm.gpu.graph import capture_graph
-from minilstm.step import init_train_state
+from minilstm.step import begin_averaging, init_train_state
 from minilstm.train import compile_step
 
 GLOBAL, RELAXED = 0, 2  # cudaStreamCaptureMode
 VOCABULARY = ["<eos>", *"abcdefghij"]
+AWD = {
+    "tie_weights": True, "embedding_size": 5, "locked_dropout": True, "input_keep_prob": 0.6, "output_keep_prob": 0.5,
+    "embedding_keep_prob": 0.9, "weight_keep_prob": 0.5, "activation_reg": 2.0, "temporal_reg": 1.0,
+    "weight_decay": 1e-3,
+}  # fmt: skip
 
 # What a training step costs: the nodes of its graph, and those in the longest chain of dependencies. The product
 # W_hh h is computed in the kernel of a step, or by cuBLAS. (CuPy's own reductions are counted without CUB.)
@@ -358,13 +363,17 @@ def test_captures_of_several_threads_wait_for_each_other(on):
     assert results == [[2 * number + n for n in range(4)] for number in range(8)]
 
 
-def train(config, xp, kernels, steps):
+def train(config, xp, kernels, steps, averaging_from=None):
     state = init_train_state(config, VOCABULARY, xp)
     step = compile_step(state, kernels)
     rng = np.random.default_rng(0)
     seen = []
     for k in range(steps):
-        inputs, targets = rng.integers(len(VOCABULARY), size=(2, config.num_steps, config.batch_size))
+        if k == averaging_from:
+            begin_averaging(state)
+            step = compile_step(state, kernels)
+        T = config.num_steps + (k % 2 if config.vary_num_steps else 0)
+        inputs, targets = rng.integers(len(VOCABULARY), size=(2, T, config.batch_size))
         seen += step(xp.asarray(inputs), xp.asarray(targets), config.learning_rate / (1 + k))
     return state, [float(to_host(value)) for value in seen]
 
@@ -383,6 +392,23 @@ def test_a_step_as_a_graph_is_the_cpus_step_in_any_order(num_layers, optimizer, 
     np.testing.assert_allclose(my_losses, their_losses, rtol=1e-9)
     for name, param in theirs.params.items():
         np.testing.assert_allclose(to_host(mine.params[name]), param, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("where", ["kernel", "cuBLAS"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_with_all_ideas_is_the_cpus_step_as_graphs_of_two_lengths(optimizer, where, cupy, monkeypatch):
+    monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 8 if where == "kernel" else 0)
+    config = replace(
+        PRESETS["toy"], hidden_size=8, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.7, vary_num_steps=True,
+        dtype="float64", optimizer=optimizer, learning_rate={"sgd": 1.0, "adam": 1e-2}[optimizer], **AWD,
+    )  # fmt: skip
+    mine, my_losses = train(config, cupy, fused, steps=16, averaging_from=7)
+    theirs, their_losses = train(config, np, plain, steps=16, averaging_from=7)
+    np.testing.assert_allclose(my_losses, their_losses, rtol=1e-9)
+    for mine_of, theirs_of in ((mine.params, theirs.params), (mine.average, theirs.average)):
+        assert mine_of.keys() == theirs_of.keys()
+        for name, param in theirs_of.items():
+            np.testing.assert_allclose(to_host(mine_of[name]), param, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize(("preset", "where", "optimizer"), GRAPHS)

@@ -24,7 +24,7 @@ FLOORS = (
     ("optim",),
     ("plain",),
     ("gpu",),
-    ("model",),
+    ("masks", "model"),
     ("gradcheck", "gradcheck_function", "gradcheck_cases", "mixed_precision"),
     ("text",),
     ("progress", "step"),

@@ -38,9 +38,11 @@ def test_the_message_about_every_field_names_its_flag(name):
 
 
 def test_every_field_of_a_preset_can_be_given_as_a_flag_and_none_is_set_otherwise():
-    values = vars(PRESETS["small"]) | {"lr_on_plateau": True}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if type(value) is not bool]
-    flags += ["--lr-on-plateau"]
+    switches = {f.name: True for f in fields(Config) if f.type is bool}
+    assert {"lr_on_plateau", "tie_weights"} <= switches.keys()
+    values = vars(PRESETS["small"]) | switches
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if name not in switches]
+    flags += [f"--{name.replace('_', '-')}" for name in switches]
     given = vars(parse(["train", *flags]))
     assert {f.name: given[f.name] for f in fields(Config)} == values
     assert parse(["train", "--no-lr-on-plateau"]).lr_on_plateau is False

@@ -20,7 +20,7 @@ from minilstm.config import PRESETS, Config
 from minilstm.errors import UserError
 from minilstm.progress import MAX_NORMS
 from minilstm.runs.checkpoint import load_checkpoint, save_checkpoint
-from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT
+from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT, WITHOUT_AVERAGE
 from minilstm.runs.moments import moments_path
 from minilstm.runs.tensors import BLANK, add_checksum
 from minilstm.step import init_train_state, train_step
@@ -28,6 +28,13 @@ from minilstm.text.corpus import load_corpus
 from minilstm.train import train
 
 CONFIG = replace(PRESETS["toy"], hidden_size=6, num_layers=2, num_steps=4, batch_size=3, forget_bias=0.5)
+
+# of Config, which "minilstm 4" and earlier lack
+LATER_FIELDS = [
+    "tie_weights", "embedding_size", "embedding_init_scale", "locked_dropout", "input_keep_prob", "output_keep_prob",
+    "embedding_keep_prob", "weight_keep_prob", "activation_reg", "temporal_reg", "weight_decay", "average_after",
+    "vary_num_steps",
+]  # fmt: skip
 
 
 def trained(config):
@@ -354,7 +361,7 @@ def test_a_run_keeps_only_the_last_norms(tmp_path, monkeypatch):
     [(0, 1.0), (0, 1e-300), (3, -1e-300), (3, -1e300), (3, 1e300), (3, 700.0 * 4 * 3), (2**52, 1e300), (3, 5),
      (3, float("nan")), (3, float("inf")), (3, "1.0"), (3, None), (3, True), (3, [])],
 )  # fmt: skip
-@pytest.mark.parametrize("earlier", [None, *EARLIER_FORMATS])
+@pytest.mark.parametrize("earlier", [None, WITHOUT_AVERAGE, *EARLIER_FORMATS])
 def test_a_loss_that_no_run_can_have_is_refused(tmp_path, window, loss, earlier):
     path = tmp_path / "c.safetensors"
     write_progress(path, window=window, loss=loss)
@@ -439,6 +446,13 @@ def as_earlier_format(path, earlier):
     """Rewrite a checkpoint in an earlier format, which can still be read."""
     metadata, tensors = metadata_of(path), safetensors.numpy.load_file(path)
     assert metadata["format"] == FORMAT
+    for name in ("valid_perplexities", "average_start"):
+        del metadata["progress"][name]
+    for name in LATER_FIELDS:
+        del metadata["config"][name]
+    if earlier == WITHOUT_AVERAGE:
+        write_metadata(path, tensors, metadata | {"format": earlier})
+        return
     if metadata.pop("moments"):
         moments = moments_path(path, metadata["progress"]["step"])
         tensors |= safetensors.numpy.load_file(moments)
@@ -449,16 +463,21 @@ def as_earlier_format(path, earlier):
         del metadata["loss_scale"]
         metadata["state"] = metadata.pop("carried")
         metadata["progress"]["cost"] = metadata["progress"].pop("loss")
-    metadata |= {"format": earlier, "sha256": BLANK.decode()}
+    write_metadata(path, tensors, metadata | {"format": earlier})
+
+
+def write_metadata(path, tensors, metadata):
+    """Write a checkpoint with a valid checksum."""
+    metadata = metadata | {"sha256": BLANK.decode()}
     path.write_bytes(add_checksum(safetensors.numpy.save(tensors, {"minilstm": json.dumps(metadata)})))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
-@pytest.mark.parametrize("earlier", EARLIER_FORMATS)
+@pytest.mark.parametrize("earlier", [WITHOUT_AVERAGE, *EARLIER_FORMATS])
 def test_a_checkpoint_of_an_earlier_format_is_the_same_train_state(tmp_path, earlier, optimizer, dtype):
     path, state = tmp_path / "c.safetensors", trained(replace(CONFIG, optimizer=optimizer, dtype=dtype))
-    if dtype == "float16":
+    if dtype == "float16" and earlier != WITHOUT_AVERAGE:
         state.loss_scale[:] = 1024, 0  # which was not in the file
     save_checkpoint(path, state)
     expected = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -471,14 +490,19 @@ def test_a_checkpoint_of_an_earlier_format_is_the_same_train_state(tmp_path, ear
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--optimizer", "adam"], ["--dtype", "float16"]])
 @pytest.mark.parametrize("steps", [57, 150])
-@pytest.mark.parametrize("earlier", EARLIER_FORMATS)
+@pytest.mark.parametrize("earlier", [WITHOUT_AVERAGE, *EARLIER_FORMATS])
 def test_a_run_whose_checkpoint_has_an_earlier_format_resumes_bit_for_bit(corpus_dir, tmp_path, earlier, flags, steps):
     size = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--max-max-epoch", "2", "--device", "cpu"]
     for name in ("one", "other"):
         train = ["train", "--data", str(corpus_dir), "--out", str(tmp_path / name), *size, *flags]
         assert main([*train, "--max-steps", str(steps)]) == 0
     as_earlier_format(tmp_path / "other/checkpoint.safetensors", earlier)
-    (tmp_path / "other/checkpoint-best.safetensors").unlink(missing_ok=True)  # there was none
+    if earlier != WITHOUT_AVERAGE:
+        (tmp_path / "other/checkpoint-best.safetensors").unlink(missing_ok=True)  # there was none
+    description = json.loads((tmp_path / "other/config.json").read_text())
+    for name in LATER_FIELDS:
+        del description[name]
+    (tmp_path / "other/config.json").write_text(json.dumps(description))
     for command in (["evaluate"], ["generate", "--words", "3"]):
         assert main([*command, str(tmp_path / "other")]) == 0
     for name in ("one", "other"):

@@ -136,7 +136,9 @@ def test_every_hyperparameter_in_which_runs_differ_is_a_column_and_no_other(caps
         rows = csv_table(capsys, runs["toy"], runs[name]) if name != "toy" else csv_table(capsys, runs["toy"])
         assert list(rows[0]) == ["run", *[field.replace("_", "-") for field in differing], *RESULTS]
         for field in differing:
-            assert rows[1][field.replace("_", "-")] == str(config[field]).removesuffix(".0")
+            value = config[field]
+            shown = str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
+            assert rows[1][field.replace("_", "-")] == shown
 
 
 def test_no_hyperparameter_has_the_name_of_another_column():

@@ -10,9 +10,9 @@ from minilstm.config import PRESETS
 from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochTrained, Report
 from minilstm.optim import learning_rate_at
+from minilstm.progress import has_diverged
 from minilstm.runs.checkpoint import load_checkpoint
 from minilstm.runs.recorder import format_learning_rate
-from minilstm.train import has_diverged
 
 SHAPE = ["--hidden-size", "8", "--num-steps", "5", "--batch-size", "4", "--device", "cpu"]
 WILD = ["--learning-rate", "100", "--max-epoch", "9"]  # 1e90 and more in every epoch

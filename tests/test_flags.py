@@ -9,10 +9,10 @@ from minilstm.flags import DROPOUT, MISSING, OTHER_NAMES, RUN, explain_unknown, 
 
 REQUIRED = {"train": [], "gradcheck": [], "download": ["ptb"]}  # the other commands take a run
 NO_COUNTERPART = (
-    "log-interval eval-every momentum nesterov verbose warmup beta1 nonmono onnx-export nhead model-type "
+    "log-interval eval-every momentum nesterov verbose warmup beta1 onnx-export nhead model-type "
     "max-plateau test-every print-freq num-samples shuffle unk-token evaluate export"
 )
-ELSEWHERE = [*OTHER_NAMES.values(), *MISSING.values(), DROPOUT, RUN]
+ELSEWHERE = [*OTHER_NAMES.values(), *MISSING.values(), *DROPOUT.values(), RUN]
 
 
 def complaint(capsys, command, *flags):
@@ -56,7 +56,15 @@ def complaint(capsys, command, *flags):
         ("--hidden 3", "--hidden-size"),
         ("-hidden 3", "--hidden-size"),
         ("--nhid 3", "--hidden-size"),
-        ("--emsize 3", "--hidden-size"),
+        ("--emsize 3", "--embedding-size"),
+        ("--tied", "--tie-weights"),
+        ("--wdecay 1.2e-6", "--weight-decay"),
+        ("--nonmono 5", "--average-after"),
+        ("--dropouti 0.4", "--input-keep-prob 0.6"),
+        ("--dropouth 0.25", "--keep-prob 0.75"),
+        ("--dropoute=0.1", "--embedding-keep-prob 0.9"),
+        ("--wdrop 0.5", "--weight-keep-prob 0.5"),
+        ("--wdrop much", "--weight-keep-prob (1 - dropout)"),
         ("--layers 3", "--num-layers"),
         ("--nlayers 3", "--num-layers"),
         ("--bptt 35", "--num-steps"),
@@ -83,8 +91,7 @@ def test_the_flag_that_is_meant_is_named(capsys, flags, meant):
     [
         ("--vocab-size 10000", "; the vocabulary follows from the text, and --min-count makes it smaller"),
         ("--vocab_size=10000", "; the vocabulary follows from the text, and --min-count makes it smaller"),
-        ("--tied", "; tied weights are not available"),
-        ("--wdecay 1.2e-6", "; weight decay is not available"),
+        ("--bidirectional", "; a language model reads in one direction"),
         ("--checkpoint x", ""),
         ("--foo", ""),
         ("--max 3", ""),  # begins two flags
@@ -111,10 +118,10 @@ def test_the_value_of_a_dropout_is_not_another_flag(capsys):
 
 
 def test_several_unknown_flags_are_answered_one_by_one(capsys):
-    flags = "--nhid 650 --tied --cuda --dropout 0.5 --foo --cuda"
+    flags = "--nhid 650 --bidir --tied --cuda --dropout 0.5 --foo --cuda"
     assert complaint(capsys, "train", *flags.split()) == (
-        f"{flags}; --tied: tied weights are not available; "
-        "did you mean --hidden-size for --nhid, --device cuda for --cuda, --keep-prob 0.5 for --dropout?"
+        f"{flags}; --bidir: a language model reads in one direction; did you mean --hidden-size for --nhid, "
+        "--tie-weights for --tied, --device cuda for --cuda, --keep-prob 0.5 for --dropout?"
     )
 
 
@@ -130,6 +137,7 @@ def test_several_unknown_flags_are_answered_one_by_one(capsys):
         ("plot", "--save x.png", "; did you mean --output?"),
         ("evaluate", "--epochs 3", ""),
         ("generate", "--dropout 0.5", ""),
+        ("generate", "--wdrop 0.5", ""),
         ("generate", "--vocab-size 3", ""),
         ("generate", "--tied", ""),
         ("download", "--data-dir x", ""),
@@ -143,7 +151,7 @@ def test_every_command_answers_for_its_own_flags(capsys, command, flags, says):
 def test_no_command_names_a_flag_that_it_lacks(capsys, command):
     parser = next(action for action in build_parser()._actions if action.dest == "command").choices[command]
     known = set(parser._option_string_actions)
-    every_flag = {flag for names in OTHER_NAMES for flag in re.findall("--[a-z-]+", names)}
+    every_flag = {flag for names in [*OTHER_NAMES, *DROPOUT] for flag in re.findall("--[a-z-]+", names)}
     for name in {*" ".join(ELSEWHERE).split(), *map(plain_name, every_flag)}:
         said = explain_unknown([f"--{name}x", "0.5"], known, True) + explain_unknown([f"--{name}", "0.5"], known, True)
         assert set(re.findall("--[a-z-]+", said)) <= known, said
@@ -152,7 +160,7 @@ def test_no_command_names_a_flag_that_it_lacks(capsys, command):
 def test_the_table_names_flags_that_exist_and_no_name_twice():
     parsers = next(action for action in build_parser()._actions if action.dest == "command").choices
     known = [set(parser._option_string_actions) for parser in parsers.values()]
-    for names in [*OTHER_NAMES, *MISSING]:
+    for names in [*OTHER_NAMES, *DROPOUT, *MISSING]:
         assert any(set(re.findall("--[a-z-]+", names)) <= flags for flags in known), names
     for flags in known:
         mine = [names for flag, names in OTHER_NAMES.items() if set(re.findall("--[a-z-]+", flag)) <= flags]

@@ -16,7 +16,8 @@ from minilstm.gpu import fused, launch
 from minilstm.gpu.cublas import matmul
 from minilstm.gpu.graph import capture_graph
 from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
-from minilstm.model import draw_masks, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks, flatten_masks
+from minilstm.model import loss_and_gradients, zero_state
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
@@ -34,6 +35,11 @@ pytestmark = pytest.mark.skipif(cupy is None, reason=f"no GPU to test on: {NOTE}
 CONFIG = replace(
     PRESETS["toy"], hidden_size=24, num_layers=2, num_steps=7, batch_size=5, keep_prob=0.7, forget_bias=0.5
 )
+AWD = {
+    "tie_weights": True, "embedding_size": 13, "locked_dropout": True, "input_keep_prob": 0.6, "output_keep_prob": 0.5,
+    "embedding_keep_prob": 0.9, "weight_keep_prob": 0.5, "activation_reg": 2.0, "temporal_reg": 1.0,
+    "weight_decay": 1e-3,
+}  # fmt: skip
 
 
 def train_some(config, xp, kernels, steps=8, graph=False):
@@ -130,17 +136,24 @@ def test_the_loads_of_the_products_in_a_kernel_overlap(name):
 def test_masks_are_the_cpus():
     inputs = np.zeros((7, 5), int)
     for dtype in ("float64", "float32", "float16"):
-        config = replace(CONFIG, dtype=dtype, seed=7)
-        expected = draw_masks(config, 3, inputs)
-        for kernels in (plain, fused):
-            masks = draw_masks(config, 3, cupy.asarray(inputs), kernels)
-            np.testing.assert_array_equal(to_host(masks), expected)
+        for ideas in ({}, AWD):
+            config = replace(CONFIG, dtype=dtype, seed=7, **ideas)
+            expected = flatten_masks(draw_masks(config, 3, inputs, 31))
+            for kernels in (plain, fused):
+                masks = flatten_masks(draw_masks(config, 3, cupy.asarray(inputs), 31, kernels))
+                assert len(masks) == len(expected)
+                for mask, theirs in zip(masks, expected, strict=True):
+                    assert (mask is None) == (theirs is None)
+                    if theirs is not None:
+                        np.testing.assert_array_equal(to_host(mask), theirs)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("how", ["plain", "fused", "fused, graph"])
-def test_training_in_float64_gives_the_cpus_numbers(optimizer, how):
+@pytest.mark.parametrize("ideas", [{}, AWD], ids=["", "awd"])
+def test_training_in_float64_gives_the_cpus_numbers(optimizer, how, ideas):
     config = replace(CONFIG, dtype="float64", optimizer=optimizer, learning_rate={"adam": 1e-3, "sgd": 1.0}[optimizer])
+    config = replace(config, **ideas)
     kernels = plain if how == "plain" else fused
     mine, my_losses = train_some(config, cupy, kernels, graph="graph" in how)
     theirs, their_losses = train_some(config, np, plain)

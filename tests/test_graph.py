@@ -8,13 +8,19 @@ import pytest
 from minilstm import plain
 from minilstm.config import PRESETS
 from minilstm.gpu.graph import graphed_callable
+from minilstm.masks import as_masks, draw_masks, flatten_masks
 from minilstm.mixed_precision import half_loss_and_gradients, init_loss_scale
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
-from minilstm.step import apply_step, init_train_state, train_step
+from minilstm.model import init_params, loss_and_gradients, zero_state
+from minilstm.step import apply_step, begin_averaging, init_train_state, train_step
 from minilstm.text.batches import get_batch
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8)
 VOCABULARY = ["<eos>", *"abcdefghij"]
+AWD = {
+    "tie_weights": True, "embedding_size": 5, "locked_dropout": True, "input_keep_prob": 0.6, "output_keep_prob": 0.5,
+    "embedding_keep_prob": 0.9, "weight_keep_prob": 0.5, "activation_reg": 2.0, "temporal_reg": 1.0,
+    "weight_decay": 1e-3,
+}  # fmt: skip
 
 
 def capture_by_calling(run):
@@ -30,21 +36,23 @@ def capture_by_calling(run):
 def make_graphed_step(state):
     """`compile_step` of the fused set, with the plain functions and without a GPU."""
 
-    def on_device(*arguments):
-        return apply_step(state, *arguments, plain)
+    def on_device(inputs, targets, learning_rate, step, *masks):
+        return apply_step(state, inputs, targets, as_masks(masks), learning_rate, step, plain)
 
     graphed = graphed_callable(on_device, state.params["decoder.bias"], capture_by_calling)
 
     def step(inputs, targets, learning_rate):
-        masks = draw_masks(state.config, state.progress.step, inputs)
+        masks = draw_masks(state.config, state.progress.step, inputs, len(VOCABULARY))
         state.progress.step += 1
-        return graphed(inputs, targets, masks, learning_rate, state.progress.step)
+        return graphed(inputs, targets, learning_rate, state.progress.step, *flatten_masks(masks))
 
     return step
 
 
 def train_some(config, steps, graph):
     state = init_train_state(config, VOCABULARY)
+    if config.tie_weights:
+        begin_averaging(state)
     step = make_graphed_step(state) if graph else lambda *arguments: train_step(state, *arguments)
     data = np.random.default_rng(0).integers(len(VOCABULARY), size=(100, config.batch_size))
     seen = []
@@ -54,7 +62,18 @@ def train_some(config, steps, graph):
     return state, [float(value) for value in seen]
 
 
-@pytest.mark.parametrize("change", [{}, {"optimizer": "adam"}, {"keep_prob": 1.0}, {"dtype": "float16"}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"optimizer": "adam"},
+        {"keep_prob": 1.0},
+        {"dtype": "float16"},
+        AWD,
+        AWD | {"optimizer": "adam", "learning_rate": 0.01},
+    ],
+    ids=str,
+)
 def test_a_step_replayed_on_static_arrays_is_the_plain_step(change):
     config = replace(CONFIG, **{"dtype": "float64", **change})
     state, plain_seen = train_some(config, 6, graph=False)
@@ -62,7 +81,10 @@ def test_a_step_replayed_on_static_arrays_is_the_plain_step(change):
     np.testing.assert_allclose(graphed_seen, plain_seen, rtol=1e-6 if config.dtype == "float16" else 1e-13)
     for name, param in state.params.items():
         np.testing.assert_allclose(graphed.params[name], param, rtol=1e-5 if config.dtype == "float16" else 1e-12)
-    for mine, theirs in zip(graphed.carried, state.carried, strict=True):
+    assert len(state.average) == (len(state.params) if config.tie_weights else 0)
+    for name, average in state.average.items():
+        np.testing.assert_allclose(graphed.average[name], average, rtol=1e-12)
+    for (*mine,), (*theirs,) in zip(graphed.carried, state.carried, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3 if config.dtype == "float16" else 1e-12)
 
 

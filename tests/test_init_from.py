@@ -373,14 +373,17 @@ def zeros(*shape, dtype=np.float32):
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"decoder.weight": None}, "it has no decoder.weight: tied weights (--tied) have no counterpart here"),
         ({"encoder.weight": None}, "it has no encoder.weight: it is not PyTorch's word language model"),
         ({"rnn.weight_hh_l0": None}, "it has no rnn.weight_hh_l0"),
         ({"rnn.bias_hh_l1": None}, "it lacks rnn.bias_hh_l1, unlike"),
         ({"rnn.weight_ih_l1": None}, "it lacks rnn.weight_ih_l1"),
         ({"rnn.weight_ih_l0_reverse": zeros(3)}, "it also has rnn.weight_ih_l0_reverse"),
         ({"rnn.weight_hh_l7": zeros(4 * H, H)}, "it lacks rnn.bias_hh_l2"),
-        ({"encoder.weight": zeros(V, 20)}, "its embedding has size 20, its layers 6; only equal ones fit (--emsize"),
+        ({"encoder.weight": zeros(V, 20)}, "rnn.weight_ih_l0 has the shape (24, 6), not (24, 20)"),
+        (
+            {"encoder.weight": zeros(V, 20), "decoder.weight": None},
+            "rnn.weight_ih_l0 has the shape (24, 6), not (24, 20)",
+        ),
         ({"encoder.weight": zeros(V)}, "encoder.weight has the shape (11,): it is not a matrix"),
         ({"rnn.weight_hh_l0": zeros(3 * H, H)}, "rnn.weight_hh_l0 is 18 by 6: this is a GRU"),
         ({"rnn.weight_hh_l0": zeros(H, H)}, "this is a plain RNN"),
@@ -447,7 +450,7 @@ def test_nothing_is_unpickled_and_the_command_to_convert_is_told(model, corpus_d
 
     model.write_bytes(pickle.dumps(Evil()))
     error = complaint(capsys, *start_from(model, corpus_dir, tmp_path / "run"))
-    assert "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')" in error
+    assert "safetensors.torch.save_model(model, 'model.safetensors')" in error
     assert not (tmp_path / "executed").exists()
 
 

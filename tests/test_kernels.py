@@ -206,7 +206,9 @@ def test_fused_clipping_and_updates_equal_the_plain_ones(sizes, dtype, seed, opt
         assert_close(run(fused), run(plain), dtype)
 
 
-@pytest.mark.parametrize("make_case", [*CASES[:-1], pytest.param(CASES[-1], marks=pytest.mark.slow)])  # the model
+@pytest.mark.parametrize(
+    "make_case", [*CASES[:-2], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[-2:])]
+)
 def test_gradients_of_the_fused_set_match_finite_differences(make_case):
     case = make_case(Shapes(T=2, B=5, D=2, H=3, V=7), RandomInputs(0), fused)
     for result in check_gradients(case.function, case.params, max_elements=2, directions=3):
@@ -224,8 +226,11 @@ def test_gradients_of_a_large_layer_match_finite_differences(monkeypatch):
 @given(seed=st.integers(0, 2**53), step=st.integers(0, 2**40), size=st.integers(1, 300), keep_prob=st.floats(0.01, 1))
 def test_the_dropout_kernel_draws_the_very_masks_that_numpy_draws(seed, step, size, keep_prob):
     ids = np.zeros((1, 1), int)
-    masks = [kernels.dropout_masks(seed, step, (size,), keep_prob, "float32", ids) for kernels in (fused, plain)]
-    np.testing.assert_array_equal(*masks)
+    shapes, keep_probs = [(size,), (3, 5), (size, 1)], [keep_prob, 1.0, 0.5]
+    mine, theirs = (kernels.dropout_masks(seed, step, shapes, keep_probs, "float32", ids) for kernels in (fused, plain))
+    assert mine[1] is theirs[1] is None
+    for mask, expected in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize(
@@ -337,12 +342,12 @@ def test_the_loads_of_the_products_in_a_kernel_overlap(tmp_path):
 
 def test_half_precision_masks_have_the_layers_value_for_every_threshold(monkeypatch):
     scales = []
-    monkeypatch.setattr(launch, "launch", lambda file, name, grid, arguments: scales.append(arguments[4]))
+    monkeypatch.setattr(launch, "launch", lambda file, name, grid, arguments: scales.append(arguments[5]))
     like = np.zeros(1)
-    thresholds = range(2, 65537)  # 65536 / 1 is too large for half precision
+    thresholds = range(2, 65536)  # 65536 / 1 is too large for half precision; with 65536 there is no mask
     expected = np.ones(len(thresholds), np.float16)
     for n, threshold in enumerate(thresholds):
-        fused.dropout_masks(0, 0, (1,), threshold / 65536, "float16", like)
+        fused.dropout_masks(0, 0, [(1,)], [threshold / 65536], "float16", like)
         expected[n] *= 65536 / threshold  # as in layers/dropout.py
     np.testing.assert_array_equal(np.float32(scales).astype(np.float16), expected)
 

@@ -11,18 +11,13 @@ import pytest
 
 from minilstm.config import PRESETS, Config
 from minilstm.evaluate import evaluate
-from minilstm.layers.dropout import (
-    dropout_backward,
-    dropout_forward,
-    dropout_mask,
-    dropout_masks,
-    dropout_masks_of_streams,
-)
+from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask, dropout_masks
 from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks
+from minilstm.model import init_params, loss_and_gradients, zero_state
 from minilstm.optim import clip_by_global_norm, squared_norm
 from minilstm.step import init_train_state, train_step
 
@@ -174,12 +169,19 @@ def test_backward_may_be_called_twice_or_says_that_it_may_not_and_whatever_is_do
 @pytest.mark.parametrize("R", [2, 4, 5])
 @pytest.mark.parametrize("H", [3, 16, 50])
 def test_the_masks_of_some_streams_are_columns_of_the_batchs(R, H):
-    like, shape = np.zeros(1), (3, 7, 20, H)
-    masks = dropout_masks(5, 11, shape, 0.7, "float32", like)
+    shapes, keep_probs = (
+        [(7, 20, H), (1, 20, H), (V, 1), (7, 20, 5), (4 * H, H), (7, 20, H)],
+        [0.7, 0.5, 0.9, 1, 0.4, 0.2],
+    )
+    arguments = 5, 11, shapes, keep_probs, "float32", np.zeros(1)
+    masks = dropout_masks(*arguments)
     for rank in range(R):
         streams = slice(rank * 20 // R, (rank + 1) * 20 // R)
-        mine = dropout_masks_of_streams(5, 11, shape, streams, 0.7, "float32", like)
-        np.testing.assert_array_equal(mine, masks[:, :, streams])
+        for mine, whole in zip(dropout_masks(*arguments, streams), masks, strict=True):
+            if whole is None or whole.ndim == 2:  # words and weights are the same for all streams
+                assert mine is whole is None or (mine == whole).all()
+            else:
+                np.testing.assert_array_equal(mine, whole[:, streams])
 
 
 def test_dropout_without_a_mask_hands_its_inputs_on_as_they_are():
@@ -203,7 +205,7 @@ def test_the_whole_models_gradients_leave_parameters_state_and_masks_alone():
     config = replace(PRESETS["toy"], hidden_size=H, num_layers=2, keep_prob=0.7)
     params, rng = init_params(config, V), np.random.default_rng(0)
     inputs, targets = rng.integers(V, size=(T, B)), rng.integers(V, size=(T, B))
-    state, masks = zero_state(config, B), draw_masks(config, 3, inputs)
+    state, masks = zero_state(config, B), draw_masks(config, 3, inputs, V)
     given = params, inputs, targets, state, masks
     before = copies(given)
     loss, grads, new_state = loss_and_gradients(params, config, inputs, targets, state, masks)

@@ -15,10 +15,10 @@ import pytest
 
 import minilstm
 from minilstm import Config, UserError, init_train_state, load_corpus, train
+from minilstm.commands.backend import select_kernels
 from minilstm.device import select_device
 from minilstm.evaluate import count_predictions
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
-from minilstm.model import select_kernels
 
 CONFIG = Config(hidden_size=8, num_steps=5, batch_size=4, max_epoch=1, max_max_epoch=2)  # 99 windows an epoch
 

@@ -10,7 +10,8 @@ import pytest
 from minilstm.config import PRESETS
 from minilstm.evaluate import evaluate
 from minilstm.layers.dropout import dropout_mask
-from minilstm.model import draw_masks, init_params, loss_and_gradients, zero_state
+from minilstm.masks import draw_masks
+from minilstm.model import init_params, loss_and_gradients, zero_state
 
 CONFIG = replace(PRESETS["toy"], hidden_size=5, num_layers=2, num_steps=7, batch_size=3, dtype="float64", keep_prob=1.0)
 CONFIG = replace(CONFIG, forget_bias=0.4, init_scale=0.8)
@@ -116,12 +117,12 @@ def test_dropout_keeps_the_expected_value_and_draws_nothing_at_keep_prob_1():
     mask = dropout_mask(np.random.default_rng(0), (100, 100), 0.35, "float32")
     assert set(np.unique(mask)) == {np.float32(0), np.float32(65536 / round(65536 * 0.35))}
     assert mask.mean() == pytest.approx(1, abs=0.03)
-    assert draw_masks(CONFIG, 0, np.zeros((7, 3), int)) is None
+    assert draw_masks(CONFIG, 0, np.zeros((7, 3), int), V) is None
 
 
 def test_masks_depend_on_seed_and_step_alone_and_there_is_one_below_and_above_each_layer():
     config = replace(CONFIG, keep_prob=0.5)
-    first, again, other = (draw_masks(config, step, np.zeros((7, 3), int)) for step in (4, 4, 5))
+    first, again, other = (draw_masks(config, step, np.zeros((7, 3), int), V).layers for step in (4, 4, 5))
     assert len(first) == 3
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)

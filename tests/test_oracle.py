@@ -13,7 +13,8 @@ from minilstm.layers.embedding import embedding_backward, embedding_forward
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minilstm.model import draw_masks, init_params
+from minilstm.masks import draw_masks
+from minilstm.model import init_params
 from minilstm.runs.checkpoint import save_checkpoint
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
@@ -189,13 +190,13 @@ def test_whole_model(rng, T, B, H, V, L, forget_bias, keep_prob, weighted):
         params[f"rnn.bias_ih_l{k}"] += rng.normal(size=4 * H)
     inputs, targets = rng.integers(V, size=(2, T, B))
     state = [(rng.normal(size=(B, H)), rng.normal(size=(B, H))) for _ in range(L)]
-    masks = draw_masks(config, step=3, inputs=inputs)
+    masks = draw_masks(config, 3, inputs, V)
     loss_weights = rng.uniform(size=(T, B)) if weighted else None
     loss, grads, new_state = loss_and_gradients(params, config, inputs, targets, state, masks, loss_weights)
 
     model = torch_model(params, config)
     state_ = tuple(torch.tensor(np.stack(part)) for part in zip(*state, strict=True))
-    masks_ = None if masks is None else torch.tensor(masks)
+    masks_ = None if masks is None else torch.tensor(np.stack(masks.layers))
     logits_, new_state_ = model(torch.tensor(inputs), state_, masks_)
     loss_ = cross_entropy(logits_, torch.tensor(targets), torch.tensor(loss_weights) if weighted else None)
     loss_.backward()
@@ -224,7 +225,7 @@ def test_training_steps(optimizer, learning_rate, max_grad_norm):
     norms = []
     for step, ids in enumerate(np.random.default_rng(0).integers(V, size=(12, 8, 5))):
         inputs, targets = ids[:-1], ids[1:]
-        masks_ = torch.tensor(draw_masks(config, step, inputs))
+        masks_ = torch.tensor(np.stack(draw_masks(config, step, inputs, V).layers))
         loss, norm = train_step(state, inputs, targets, learning_rate)
 
         optimizer_.zero_grad()

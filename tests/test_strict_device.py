@@ -16,27 +16,34 @@ from minilstm.generate import generate
 from minilstm.model import loss_and_gradients
 from minilstm.optim import clip_by_global_norm
 from minilstm.runs.checkpoint import load_checkpoint, on_device, save_checkpoint
-from minilstm.step import init_train_state, train_step
+from minilstm.step import begin_averaging, init_train_state, train_step
 from minilstm.text.batches import get_batch
 from minilstm.train import compile_step
 
 CONFIG = replace(PRESETS["toy"], hidden_size=7, num_layers=2, num_steps=5, batch_size=3, keep_prob=0.8, forget_bias=0.5)
 VOCABULARY = ["<eos>", *"abcdefghij"]
+AWD = {
+    "tie_weights": True, "embedding_size": 5, "locked_dropout": True, "input_keep_prob": 0.6, "output_keep_prob": 0.5,
+    "embedding_keep_prob": 0.9, "weight_keep_prob": 0.5, "activation_reg": 2.0, "temporal_reg": 1.0,
+    "weight_decay": 1e-3,
+}  # fmt: skip
 
 
-def train_on(xp, config, steps=4):
+def train_on(xp, config, steps=4, averaging_from=None):
     state = init_train_state(config, VOCABULARY, xp)
     data = np.random.default_rng(0).integers(len(VOCABULARY), size=(100, config.batch_size))
     data = xp.asarray(data)
     for k in range(steps):
         inputs, targets = get_batch(data, k, config.num_steps)
+        if k == averaging_from:
+            begin_averaging(state)
         loss, norm = train_step(state, inputs, targets, 0.5)
     return state, loss, norm
 
 
 def arrays_of(state):
     """Every array of a train state under a unique name."""
-    arrays = dict(state.params)
+    arrays = state.params | {f"{name}.average": x for name, x in state.average.items()}
     arrays |= {f"{n}.{part}": x for n, pair in state.moments.items() for part, x in zip("mv", pair, strict=True)}
     arrays |= {f"{part}{k}": x for k, pair in enumerate(state.carried) for part, x in zip("hc", pair, strict=True)}
     return arrays if state.loss_scale is None else arrays | {"loss_scale": state.loss_scale}
@@ -109,10 +116,11 @@ def test_strict_arrays_answer_numpys_functions_with_strict_arrays():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
-def test_whole_training_steps_on_strict_arrays_equal_those_on_numpy(optimizer, dtype):
-    config = replace(CONFIG, optimizer=optimizer, dtype=dtype)
-    strict, strict_loss, strict_norm = train_on(strict_array, config)
-    plain, loss, norm = train_on(np, config)
+@pytest.mark.parametrize("ideas", [{}, AWD], ids=["", "awd"])
+def test_whole_training_steps_on_strict_arrays_equal_those_on_numpy(optimizer, dtype, ideas):
+    config, averaging_from = replace(CONFIG, optimizer=optimizer, dtype=dtype, **ideas), 1 if ideas else None
+    strict, strict_loss, strict_norm = train_on(strict_array, config, 4, averaging_from)
+    plain, loss, norm = train_on(np, config, 4, averaging_from)
     assert float(to_host(strict_loss)) == float(loss)
     assert float(to_host(strict_norm)) == float(norm)
     assert strict.progress == plain.progress

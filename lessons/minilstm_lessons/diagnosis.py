@@ -4,21 +4,19 @@ A cause is named only if a mistake on the exercise's list gives the student's ve
 the student's own text. Nothing is compared with results that are constants: too many mistakes lead to them.
 """
 
-import ast
 import copy
 import itertools
-import re
 import time
 from contextlib import suppress
 
 import numpy as np
 
-from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, is_wrong
+from minilstm_lessons.difference import describe_constant, describe_difference, describe_order, factor, is_wrong
+from minilstm_lessons.evidence import remarks, words_of_slip, written
 from minilstm_lessons.exercise import BOUND, as_tuple, relative_error, source_of, with_mistakes
 from minilstm_lessons.on_device import from_device
-from minilstm_lessons.patterns import find
 from minilstm_lessons.slips import slips
-from minilstm_lessons.source import is_stub, names_used, normal
+from minilstm_lessons.source import is_stub
 from minilstm_lessons.stops import hint_of
 from minilstm_lessons.student import message_of, run
 
@@ -32,13 +30,20 @@ def diagnose(exercise, cases, given, source):
     if order:
         return order
     unexplained = [name for name in exercise.results if is_wrong(name, exercise, cases, given)]
+    right = {name for name in exercise.results.keys() - unexplained if not is_yes_or_no([name], cases)}
     constants = {name: describe_constant(name, cases, given) for name in unexplained}
     noted = [*remarks(exercise, source)] if source else []
     hunted = [name for name in unexplained if not constants[name]]
     suspects = []  # causes in words, and the results that they explain
-    for function, words, shown in guesses(exercise, cases[0], source) if hunted else ():
+    telling = [name for name in hunted if tells_two_mistakes(name, cases, given)]
+    for function, words, shown in guesses(exercise, cases[0], source, pairs=bool(telling)) if hunted else ():
         explained = explained_by(function, exercise, cases, given)
-        if not any(explained.get(name) for name in hunted):
+        if not any(explained.get(name) for name in (telling if shown is of_two else hunted)):
+            continue
+        if not right <= explained.keys():  # it would have spoiled what is right
+            continue
+        one_number = all(not cases[0].expected[name].ndim for name, wrong in explained.items() if wrong)
+        if one_number and not leaves_others(function, cases[0], explained):
             continue
         words = shown(words)
         if words and len(explained) == len(exercise.results):  # every result, those that are right too
@@ -56,6 +61,28 @@ def diagnose(exercise, cases, given, source):
     return "; ".join(phrases + (noted if unexplained else []))
 
 
+def leaves_others(function, case, explained):
+    """Whether a mistake gives the right results beside those that it explains: a single number may agree by chance."""
+    values = as_tuple(function(*copy.deepcopy(case.arguments).values()))
+    return all(
+        name in explained or relative_error(np.asarray(from_device(value), dtype=float), case.expected[name]) <= BOUND
+        for name, value in zip(case.expected, values, strict=True)
+    )
+
+
+def tells_two_mistakes(name, cases, given):
+    """Whether a result holds so much that two mistakes at once do not give the same by chance.
+
+    A single number does not, nor 0 and 1, nor an array that only a factor has changed.
+    """
+    pairs = [(results[name], case.expected[name]) for results, case in zip(given, cases, strict=True)]
+    return (
+        all(value.ndim for value, _ in pairs)
+        and not is_yes_or_no([name], cases)
+        and any(factor(value, expected, small=False) is None for value, expected in pairs)
+    )
+
+
 def is_yes_or_no(names, cases):
     """Whether results hold nothing but 0 and 1: so little that several mistakes may well give the same."""
     return all(np.isin(case.expected[name], (0, 1)).all() for case in cases for name in names)
@@ -67,7 +94,7 @@ def diagnose_shape(exercise, cases, given, source):
     if arrays and all(array.size > 1 for array in arrays if array.ndim) and not all(
         describe_constant(name, cases, given) for name in exercise.results
     ):  # fmt: skip
-        for guess, words, shown in guesses(exercise, cases[0], source, pairs=False):
+        for guess, words, shown in guesses(exercise, cases[0], source):
             if len(explained_by(guess, exercise, cases, given)) == len(exercise.results) and shown(words):
                 return f"; {shown(words)}"
     return "".join(f"; {words}" for words in remarks(exercise, source)) if source else ""
@@ -83,7 +110,7 @@ def diagnose_stop(exercise, cases, given, error, line, number, source):
     if stubs:
         return f"; {' and '.join(sorted(set(stubs)))}, which it calls, is not written yet"
     message = message_of(error)
-    for function, words, shown in guesses(exercise, cases[-1], source, pairs=False, number=number) if source else ():
+    for function, words, shown in guesses(exercise, cases[-1], source, number=number) if source else ():
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
         except Exception as other:
@@ -100,12 +127,12 @@ def tree_known(function):
     return function.__name__ != "<lambda>" and "site-packages" not in function.__code__.co_filename
 
 
-def guesses(exercise, case, source, pairs=True, number=None):
+def guesses(exercise, case, source, pairs=False, number=None):
     """What a student may have written: a function, words, and a function of the words that gives those to be said.
 
-    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then two usual
-    mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual mistakes,
-    too, have to be in the student's text.
+    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then, if `pairs`,
+    two usual mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual
+    mistakes, too, have to be in the student's text.
     """
     if not source_of(exercise.solution):
         return
@@ -122,9 +149,14 @@ def guesses(exercise, case, source, pairs=True, number=None):
             return
     for two in itertools.combinations(exercise.mistakes, 2) if pairs else ():
         with suppress(SyntaxError, ValueError):  # both change the same line
-            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), str
+            yield with_mistakes(exercise.solution, two), "; and ".join(mistake.words for mistake in two), of_two
         if waits():
             return
+
+
+def of_two(words):
+    """The words of two mistakes at once."""
+    return words
 
 
 def watch():
@@ -140,64 +172,6 @@ def watch():
         return passed > LIMIT
 
     return waits
-
-
-def words_of_slip(words, slip, source, parameters, number):
-    """The words of a slip that stands in the student's text, and its line there; else nothing."""
-    line = None
-    if slip.written is not None:
-        line = find(slip.written, source, parameters, slip.literal, whole=slip.whole and slip.removed is not None)
-    words = in_own_names(words, slip, source, parameters)
-    if number:  # where it stopped nothing was compared, so what belongs there is not certain
-        name, stands, _ = words.partition(" stands where ")
-        return (f"{name} does not belong there" if stands else words) if line == number else ""
-    if line:
-        return f"{words}, in your line {line}"
-    absent = tokens(slip.removed, source, parameters) - names_used(source) if slip.removed is not None else ()
-    return f"{words}: {' and '.join(sorted(absent))} does not occur" if absent else ""
-
-
-def in_own_names(words, slip, source, parameters):
-    """The words of a slip with the student's names; "something" for a variable that has no such name there."""
-    names = dict(zip(parameters, source.parameters, strict=False))
-    used = names_used(source)
-    for name in slip.function.__code__.co_varnames:
-        own = names.get(name) or (name if name in used else "something")
-        words = re.sub(rf"\b{name}\b", own, words)
-    return words
-
-
-def tokens(node, source, parameters):
-    """The names of functions and parameters in a part of a solution, as the student has them."""
-    names = dict(zip(parameters, source.parameters, strict=False))
-    parts = [*ast.walk(node)]
-    found = {names[part.id] for part in parts if isinstance(part, ast.Name) and part.id in names}
-    return found | {part.attr for part in parts if isinstance(part, ast.Attribute)}
-
-
-def written(mistake, source, parameters):
-    """Whether one of a mistake's edits stands in a student's text."""
-    for new in mistake.edits.values():
-        with suppress(SyntaxError):
-            for statement in ast.parse(new.strip()).body:
-                value = getattr(normal(statement), "value", None)
-                if isinstance(value, ast.expr) and find(value, source, parameters):
-                    return True
-    return False
-
-
-def remarks(exercise, source):
-    """What a student's text shows by itself: an argument that is never used, random numbers of its own."""
-    used, needed = names_used(source), {
-        node.id for node in ast.walk(ast.parse(source_of(exercise.solution) or "0")) if isinstance(node, ast.Name)
-    }  # fmt: skip
-    parameters = exercise.solution.__code__.co_varnames[: exercise.solution.__code__.co_argcount]
-    unused = [own for own, name in zip(source.parameters, parameters, strict=False)
-              if name in needed and own not in used]  # fmt: skip
-    if unused and len(unused) < len(parameters):
-        yield f"the argument {' and '.join(unused)} is never used"
-    if used & {"default_rng", "rand", "randn", "random", "uniform", "choice"} and not needed & {"random"}:
-        yield "it draws random numbers of its own"
 
 
 def explained_by(function, exercise, cases, given):

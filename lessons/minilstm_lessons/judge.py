@@ -24,7 +24,7 @@ from minilstm_lessons.source import is_stub, names_used, read_source
 from minilstm_lessons.student import MAX_SIZE, describe_error, run
 
 ROUNDS = 5
-FLOAT32 = {"float32", "single", "f4", "f", "<f4"}  # its names in a student's text
+FLOAT32 = {"float32", "single"}  # its names in a student's text
 ROUNDING = 1e-9  # largest relative error that is rounding in float64
 
 

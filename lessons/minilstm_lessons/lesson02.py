@@ -256,10 +256,7 @@ EXERCISES = (
                 {"(dlogits @ weight).reshape(T, B, H)": "(dlogits @ weight).reshape(B, T, H).swapaxes(0, 1)"},
                 "its rows are put back in another order than they were flattened: reshape(T, B, H)",
             ),
-            *(
-                Mistake({"dlogits.T @ hidden": f"dlogits[{rows}].T @ hidden[{rows}]"}, words)
-                for rows, words in LAST
-            ),
+            *(Mistake({"dlogits.T @ hidden": f"dlogits[{rows}].T @ hidden[{rows}]"}, words) for rows, words in LAST),
             *(Mistake({"dlogits.sum(axis=0)": f"dlogits[{rows}].sum(axis=0)"}, words) for rows, words in LAST),
             Mistake(
                 {"dlogits.T @ hidden": "dlogits[-B:].T @ hidden[-B:]"},

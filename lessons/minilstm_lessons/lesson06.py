@@ -331,9 +331,7 @@ EXERCISES = (
             *(wrong_order(order, backward=False) for order in ORDERS),
             Mistake({"h = o * np.tanh(c)": "h = o * c"}, "the tanh of the cell is missing: h_t = o_t tanh(c_t)"),
             Mistake({"h = o * np.tanh(c)": "h = np.tanh(o * c)"}, "the output gate goes outside: h_t = o_t tanh(c_t)"),
-            Mistake(
-                {"h = o * np.tanh(c)": "h = o * sigmoid(c)"}, "the cell goes through tanh, not sigmoid"
-            ),
+            Mistake({"h = o * np.tanh(c)": "h = o * sigmoid(c)"}, "the cell goes through tanh, not sigmoid"),
             Mistake({"h = o * np.tanh(c)": "h = np.tanh(c)"}, "the output gate is missing: h_t = o_t tanh(c_t)"),
             Mistake(
                 {"h = o * np.tanh(c)": "h = o * np.tanh(c_prev)"},
@@ -343,9 +341,7 @@ EXERCISES = (
             Mistake(
                 {"c = f * c_prev + i * g": "c = c_prev + i * g"}, "the forget gate is missing: it multiplies c_{t-1}"
             ),
-            Mistake(
-                {"c = f * c_prev + i * g": "c = f * c_prev + g"}, "the input gate is missing: it multiplies g"
-            ),
+            Mistake({"c = f * c_prev + i * g": "c = f * c_prev + g"}, "the input gate is missing: it multiplies g"),
             Mistake(
                 {"c = f * c_prev + i * g": "c = f * h_prev + i * g"},
                 "h_{t-1} where c_{t-1} belongs: the forget gate multiplies the cell",

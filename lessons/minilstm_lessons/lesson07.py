@@ -9,6 +9,7 @@ from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_m
 from minilstm.layers.linear import linear_backward, linear_forward
 from minilstm.layers.lstm import lstm_backward, lstm_forward
 from minilstm.layers.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minilstm.masks import Masks
 from minilstm.model import decoder_params, loss_and_gradients, loss_forward, stack_forward, zero_state
 from minilstm.optim import adam, clip_by_global_norm, zero_moments
 from minilstm.step import init_train_state, train_step
@@ -183,7 +184,8 @@ def package_stack(x, state, layers, masks):
         params |= {f"rnn.{name}_l{k}": layer[name] for name in ("weight_ih", "weight_hh")}
         params[f"rnn.bias_ih_l{k}"] = layer["bias"]
     config = STACKS[len(layers)]
-    outputs, state, _ = stack_forward(params, config, np.arange(T * B).reshape(T, B), state, masks)
+    all_masks = Masks(list(masks), None, [None] * len(layers))
+    outputs, state, _ = stack_forward(params, config, np.arange(T * B).reshape(T, B), state, all_masks)
     return outputs, np.stack([h for h, _ in state]), np.stack([c for _, c in state])
 
 

@@ -286,7 +286,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"np.maximum(norm, max_norm)": "np.minimum(norm, max_norm)"},
-                "the smaller of the two was taken: long gradients stay long and short ones grow; it is np.maximum",
+                "the smaller and the larger of two numbers are exchanged: long gradients stay long and short ones grow",
             ),
             Mistake(
                 {"max_norm / np.maximum(norm, max_norm)": "np.maximum(norm, max_norm) / max_norm"},
@@ -351,7 +351,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"2.0 ** (bits + 1)": "2.0 ** bits", "exponent - bits - 1": "exponent - bits"},
-                "one bit too few: np.frexp's fraction begins at 0.5, so the leading 1 takes a bit of its own",
+                "one bit too few: the leading 1 and `bits` bits after it are bits + 1 in all",
             ),
             Mistake(
                 {"2.0 ** (bits + 1)": "2.0 ** (bits + 2)", "exponent - bits - 1": "exponent - bits - 2"},

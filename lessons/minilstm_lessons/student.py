@@ -70,7 +70,8 @@ def describe_error(error):
     frames = traceback.extract_tb(error.__traceback__.tb_next, limit=1)  # the first is that of `run`
     line = frames[0].line if frames else ""
     where = f" in your line {frames[0].lineno}, `{line}`" if line else ""
-    return f"{type(error).__name__}{where}: {message_of(error)}", line, frames[0].lineno if frames else 0
+    message = message_of(error)
+    return f"{type(error).__name__}{where}{message and ': ' + message}", line, frames[0].lineno if frames else 0
 
 
 def real_numbers(value):

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 import minilstm
-from minilstm import __version__, ranks
+from minilstm import __version__, plain, ranks
 from minilstm.blocks import default_threads, use_threads
 from minilstm.device import keep_freed_memory, select_device
 from minilstm.errors import UserError
-from minilstm.model import select_kernels
 from minilstm.text.reading import STREAM
 from minilstm.types import ArrayModule, Kernels
 
@@ -37,6 +36,25 @@ def select_backend(args: Namespace) -> tuple[ArrayModule, Kernels, str]:
         ranks.require_same(world, versions | given_flags(args) | computes)
         kernels, note = world.with_kernels(kernels), f"{note}; {world.size} processes (MPI)"
     return xp, kernels, note
+
+
+def select_kernels(name: str | None, xp: ArrayModule) -> Kernels:
+    """Select a set of functions: "plain", "fused", or by default fused on a GPU and plain on a CPU.
+
+    Raises
+    ------
+    UserError
+        For "fused" on a CPU, or for another name.
+    """
+    if name not in (None, "plain", "fused"):
+        raise UserError(f"there are no kernels {name!r}; give one of plain, fused")
+    if name == "fused" and xp is np:
+        raise UserError("the fused kernels need a GPU; use the plain kernels")
+    if name == "plain" or xp is np:
+        return plain
+    import minilstm.gpu.fused
+
+    return minilstm.gpu.fused
 
 
 def digest_of_sources() -> str:

@@ -3,7 +3,12 @@
     y = m * x,  m = 1 / keep_prob with probability keep_prob, else 0          dx = m * dy
 
 The expected output is x, so evaluation needs no rescaling; there the mask is None. Each unit takes 16 random bits, so
-keep_prob is rounded to a multiple of 1 / 65536.
+keep_prob is rounded to a multiple of 1 / 65536. What a mask drops follows from its shape:
+
+    (T, B, H)   units, anew in each time step
+    (1, B, H)   units, the same in all steps of a window    locked dropout (Gal and Ghahramani, arXiv 1512.05287)
+    (V, 1)      words, the same wherever they are read      embedding dropout (the same paper, section 4.2)
+    (4H, H)     recurrent weights, before the layer         weight drop (Merity et al., arXiv 1708.02182, section 2)
 
 The bits come from Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a generator that
 computes random bits from a key and a counter. The key is (seed, step): every training step has its own stream, which a
@@ -11,6 +16,7 @@ resumed run and a GPU (gpu/dropout.py) reproduce bit for bit.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,42 +38,81 @@ def dropout_mask(rng: np.random.Generator, shape: int | tuple[int, ...], keep_pr
     return mask
 
 
-def dropout_masks(seed: int, step: int, shape: tuple[int, ...], keep_prob: float, dtype: str, like: Array) -> Array:
-    """Draw all masks of a training step: an array of `shape`, on the device of the array `like`."""
-    size = math.prod(shape)
-    masks = np.empty((-(-size // 16), 16), dtype=dtype)  # each count of the generator gives 16 units
-
-    def draw(masks: Array, counts: Array) -> None:
-        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=counts[0]))
-        masks[:] = dropout_mask(rng, masks.shape, keep_prob, dtype)
-
-    by_rows(draw, masks, np.arange(len(masks)))
-    return np.asarray(masks.reshape(-1)[:size].reshape(shape), like=like)
-
-
-def dropout_masks_of_streams(
-    seed: int, step: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str, like: Array
-) -> Array:
-    """Some streams' columns of the whole batch's masks, ``dropout_masks(...)[:, :, streams]``; only they are drawn.
+def dropout_masks(
+    seed: int,
+    step: int,
+    shapes: Sequence[tuple[int, ...]],
+    keep_probs: Sequence[float],
+    dtype: str,
+    like: Array,
+    streams: slice | None = None,
+) -> list[Array | None]:
+    """Draw all masks of a training step.
 
     Parameters
     ----------
-    shape : tuple of int
-        Of all masks, (layers, T, B, H).
-    streams : slice
-        Of the B streams of each layer and step; in memory their units lie side by side.
+    seed, step : int
+    shapes : sequence of tuple
+        (T, B, H) or (1, B, H) for units, two dimensions for others.
+    keep_probs : sequence of float
+        One for each mask; with 1 nothing is dropped, and the mask is None.
+    dtype : str
+    like : array
+        The masks are on its device.
+    streams : slice, optional
+        Of masks of units, only the columns of these of the B streams: ``mask[:, streams]``.
+
+    Returns
+    -------
+    list of array or None
     """
-    layers, T, B, H = shape
-    masks = np.empty((layers * T, (streams.stop - streams.start) * H), dtype=dtype)
-    for n, mask in enumerate(masks):
-        count, skipped = divmod((n * B + streams.start) * H, 16)  # each count of the generator gives 16 units
-        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=count))
-        mask[:] = dropout_mask(rng, skipped + mask.size, keep_prob, dtype)[skipped:]
-    return np.asarray(masks.reshape(layers, T, -1, H), like=like)
+    masks: list[Array | None] = []
+    first = 0  # count of the generator at which a mask begins
+    for shape, keep_prob in zip(shapes, keep_probs, strict=True):
+        if keep_prob == 1:
+            masks.append(None)
+            continue
+        if streams is None or len(shape) == 2:
+            mask = draw(seed, step, first, shape, keep_prob, dtype)
+        else:
+            mask = draw_streams(seed, step, first, shape, streams, keep_prob, dtype)
+        masks.append(np.asarray(mask, like=like))
+        first += counts_of(shape)
+    return masks
+
+
+def counts_of(shape: tuple[int, ...]) -> int:
+    """Number of counts of the generator that a mask takes: each gives 16 units."""
+    return -(-math.prod(shape) // 16)
+
+
+def draw(seed: int, step: int, first: int, shape: tuple[int, ...], keep_prob: float, dtype: str) -> Array:
+    """One of the masks of a training step, whose random bits begin at the generator's count `first`."""
+    mask = np.empty((counts_of(shape), 16), dtype=dtype)
+
+    def draw_rows(mask: Array, counts: Array) -> None:
+        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=counts[0]))
+        mask[:] = dropout_mask(rng, mask.shape, keep_prob, dtype)
+
+    by_rows(draw_rows, mask, np.arange(first, first + len(mask)))
+    return mask.reshape(-1)[: math.prod(shape)].reshape(shape)
+
+
+def draw_streams(
+    seed: int, step: int, first: int, shape: tuple[int, ...], streams: slice, keep_prob: float, dtype: str
+) -> Array:
+    """``draw(...)[:, streams]`` without the other streams; in memory the units of a step's streams lie side by side."""
+    T, B, H = shape
+    mask = np.empty((T, (streams.stop - streams.start) * H), dtype=dtype)
+    for t in range(T):
+        count, skipped = divmod((t * B + streams.start) * H, 16)
+        rng = np.random.Generator(np.random.Philox(key=[seed, step], counter=first + count))
+        mask[t] = dropout_mask(rng, skipped + mask[t].size, keep_prob, dtype)[skipped:]
+    return mask.reshape(T, -1, H)
 
 
 def dropout_forward(inputs: Array, mask: Array | None) -> Array:
-    """Inputs of any shape times a mask of the same shape; a mask of None keeps every unit."""
+    """Inputs of any shape times a mask, of the same shape or one that broadcasts to it; None keeps every unit."""
     return inputs if mask is None else inputs * mask
 
 

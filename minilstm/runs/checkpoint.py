@@ -2,8 +2,8 @@
 
 Its tensors are those of PyTorch's word-language-model example, with their names and shapes: it loads there as it is.
 That model has a second bias of the gates, bias_hh, which is not needed here: in the file it is zero except for
-forget_bias at the forget gate. The rest is metadata, with a checksum: see tensors.py. Adam's moments are a second file:
-see moments.py.
+forget_bias at the forget gate. A tied weight has both names. The rest is metadata with a checksum: see tensors.py. What
+only training needs is a second file: see moments.py.
 
 Files are written atomically, and the moments first: a kill at any moment leaves either the old checkpoint or the new
 one, complete. The format is safetensors; loading executes nothing.
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from minilstm.config import Config
+from minilstm.config import Config, layer_sizes
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.files import StrPath, atomic_write, read_bytes
 from minilstm.model import param_shapes, weights_dtype
-from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT, parse_metadata
+from minilstm.runs.metadata import EARLIER_FORMATS, FORMAT, WITHOUT_AVERAGE, parse_metadata
 from minilstm.runs.moments import (
     expected_moments,
     from_tensors,
@@ -42,8 +42,8 @@ from minilstm.runs.tensors import (
     require_checksum,
     require_tensors,
 )
-from minilstm.step import TrainState
-from minilstm.types import Array, ArrayModule
+from minilstm.step import TrainState, trained_params
+from minilstm.types import Array, ArrayModule, Params
 
 UNREADABLE = "{} cannot be read ({}); it is damaged or not a checkpoint: use another copy"
 MAX_CARRIED_BYTES = 50_000_000  # of the carried state as text
@@ -57,12 +57,17 @@ class Packed(NamedTuple):
     checkpoint: bytes
 
 
-def bias_hh(config: Config) -> Array:
-    """PyTorch's second bias, (4H,): forget_bias for the forget gate (the second of i, f, g, o), zero elsewhere."""
-    H = config.hidden_size
-    bias = np.zeros(4 * H, dtype=weights_dtype(config))
-    bias[H : 2 * H] = config.forget_bias
-    return bias
+def added_tensors(config: Config, params: Params) -> dict[str, Array]:
+    """The tensors that only PyTorch's model has: a tied decoder.weight, and its second biases of the gates, (4H,).
+
+    These are forget_bias for the forget gate (the second of i, f, g, o), zero elsewhere.
+    """
+    added = {"decoder.weight": to_host(params["encoder.weight"])} if config.tie_weights else {}
+    for k, H in enumerate(layer_sizes(config)[1:]):
+        bias = np.zeros(4 * H, dtype=weights_dtype(config))
+        bias[H : 2 * H] = config.forget_bias
+        added[f"rnn.bias_hh_l{k}"] = bias
+    return added
 
 
 def pack_checkpoint(state: TrainState) -> Packed:
@@ -74,11 +79,11 @@ def pack_checkpoint(state: TrainState) -> Packed:
         If a value is not finite, or the carried state is too large.
     """
     config, progress = state.config, state.progress
-    tensors = {name: to_host(param) for name, param in state.params.items()}
-    tensors |= {f"rnn.bias_hh_l{k}": bias_hh(config) for k in range(config.num_layers)}
-    adam = moment_tensors(state.moments)
+    tensors = {name: to_host(param) for name, param in trained_params(state).items()}
+    tensors |= added_tensors(config, tensors)
+    for_training = moment_tensors(state.moments, state.params if state.average else {})
     carried = {f"{part}{k}": to_host(x) for k, hc in enumerate(state.carried) for part, x in zip("hc", hc, strict=True)}
-    for name, values in (tensors | adam | carried).items():
+    for name, values in (tensors | for_training | carried).items():
         if not np.isfinite(values).all():
             raise UserError(
                 f"diverged: after step {progress.step} {name} is not finite; lower learning_rate, max_grad_norm, "
@@ -87,7 +92,7 @@ def pack_checkpoint(state: TrainState) -> Packed:
     carried_text = base64.b64encode(safetensors.numpy.save(contiguous(carried))).decode()
     if len(carried_text) > MAX_CARRIED_BYTES:
         raise UserError(f"the carried state is over {MAX_CARRIED_BYTES:,} bytes; lower batch_size or hidden_size")
-    moments, digest = pack_moments(adam) if adam else (None, None)
+    moments, digest = pack_moments(for_training) if for_training else (None, None)
     metadata = {
         "format": FORMAT,
         "config": asdict(config),
@@ -133,7 +138,7 @@ def load_checkpoint(path: StrPath, with_moments: bool = True) -> TrainState:
     ----------
     path : path
     with_moments : bool
-        Whether to read Adam's moments too, which only training needs.
+        Whether to read what only training needs, too; otherwise `params` are the averaged weights, if there are any.
 
     Raises
     ------
@@ -153,7 +158,11 @@ def load_checkpoint(path: StrPath, with_moments: bool = True) -> TrainState:
         return state if with_moments else state._replace(moments={})
     shapes = {name: param.shape for name, param in state.params.items()}
     dtype = np.dtype(weights_dtype(state.config))
-    return state._replace(moments=load_moments(path, state.progress.step, digest, shapes, dtype))
+    adam, averaged = state.config.optimizer == "adam", state.progress.average_start is not None
+    tensors = load_moments(path, state.progress.step, digest, expected_moments(shapes, dtype, adam, averaged))
+    if averaged:
+        state = state._replace(average=state.params, params={name: tensors[f"last.{name}"] for name in shapes})
+    return state._replace(moments=from_tensors(tensors, shapes) if adam else {})
 
 
 def parse_checkpoint(path: Path, contents: bytes) -> tuple[TrainState, str | None]:
@@ -168,7 +177,7 @@ def parse_checkpoint(path: Path, contents: bytes) -> tuple[TrainState, str | Non
         tensors, metadata = parse_tensors(contents)
     except DAMAGE as error:
         raise UserError(UNREADABLE.format(path, error)) from None
-    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, *EARLIER_FORMATS):
+    if not isinstance(metadata, dict) or metadata.get("format") not in (FORMAT, WITHOUT_AVERAGE, *EARLIER_FORMATS):
         raise UserError(f"{path} was not written by this version of minilstm; use that which wrote it, or train again")
     try:
         return unpack_checkpoint(contents, tensors, metadata)
@@ -188,18 +197,21 @@ def unpack_checkpoint(
     shapes = param_shapes(config, len(tensors["decoder.bias"]))
     dtype = np.dtype(weights_dtype(config))
     expected = {name: (shape, dtype) for name, shape in shapes.items()}
-    expected |= {f"rnn.bias_hh_l{k}": ((4 * config.hidden_size,), dtype) for k in range(config.num_layers)}
+    expected |= {f"rnn.bias_hh_l{k}": ((4 * H,), dtype) for k, H in enumerate(layer_sizes(config)[1:])}
+    if config.tie_weights:
+        expected["decoder.weight"] = expected["encoder.weight"]
     moments_inside = config.optimizer == "adam" and metadata["format"] in EARLIER_FORMATS
     if moments_inside:
-        expected |= expected_moments(shapes, dtype)
+        expected |= expected_moments(shapes, dtype, adam=True, last=False)
     require_tensors(tensors, expected)
     carried, _ = parse_tensors(base64.b64decode(carried_text, validate=True))
-    state_shape = config.batch_size, config.hidden_size
-    state_names = [f"{part}{k}" for k in range(config.num_layers) for part in "hc"]
-    require_tensors(carried, dict.fromkeys(state_names, (state_shape, np.dtype(config.dtype))))
-    for k in range(config.num_layers):
-        if not np.array_equal(tensors[f"rnn.bias_hh_l{k}"], bias_hh(config)):
-            raise ValueError(f"rnn.bias_hh_l{k} does not hold forget_bias")
+    sizes = layer_sizes(config)[1:]
+    state_shapes = {f"{part}{k}": (config.batch_size, H) for k, H in enumerate(sizes) for part in "hc"}
+    require_tensors(carried, {name: (shape, np.dtype(config.dtype)) for name, shape in state_shapes.items()})
+    for name, tensor in added_tensors(config, tensors).items():
+        if not np.array_equal(tensors[name], tensor):
+            what = "forget_bias" if name.startswith("rnn") else "the embedding, to which it is tied"
+            raise ValueError(f"{name} does not hold {what}")
     state = TrainState(
         config,
         vocabulary,
@@ -208,6 +220,7 @@ def unpack_checkpoint(
         carried=[(carried[f"h{k}"], carried[f"c{k}"]) for k in range(config.num_layers)],
         loss_scale=None if scale is None else np.array(scale, dtype=np.float32),
         progress=progress,
+        average={},
     )
     return state, digest
 
@@ -224,4 +237,5 @@ def map_arrays(state: TrainState, function: Callable[[Array], Array]) -> TrainSt
         moments={name: (function(m), function(v)) for name, (m, v) in state.moments.items()},
         carried=[(function(h), function(c)) for h, c in state.carried],
         loss_scale=None if state.loss_scale is None else function(state.loss_scale),
+        average={name: function(param) for name, param in state.average.items()},
     )

@@ -10,7 +10,8 @@ from minilstm.mixed_precision import INITIAL_LOSS_SCALE
 from minilstm.progress import MAX_NORMS, Progress
 from minilstm.runs.directory import possible
 
-FORMAT = "minilstm 4"
+FORMAT = "minilstm 5"
+WITHOUT_AVERAGE = "minilstm 4"
 EARLIER_FORMATS = "minilstm 3", "minilstm 2"  # with Adam's moments among the tensors, and without the best epoch
 
 
@@ -27,7 +28,7 @@ def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any
     carried : str
         The carried state as text.
     moments : str or None
-        The sha256 of Adam's moments, if they are in another file.
+        The sha256 of the file with Adam's moments or the weights of the last step, if there is one.
 
     Raises
     ------
@@ -43,9 +44,12 @@ def parse_metadata(metadata: dict[str, Any]) -> tuple[Config, str, Progress, Any
         carried, scale = metadata["state"], [INITIAL_LOSS_SCALE, 0.0] if config.dtype == "float16" else None
     else:
         carried, scale = metadata["carried"], metadata["loss_scale"]
-    if metadata["format"] == FORMAT:
+    if metadata["format"] == WITHOUT_AVERAGE:
+        counts |= {"valid_perplexities": [], "average_start": None}
+    if metadata["format"] in (FORMAT, WITHOUT_AVERAGE):
         moments = metadata["moments"]
-        if not (isinstance(moments, str) if config.optimizer == "adam" else moments is None):
+        needs_them = config.optimizer == "adam" or counts["average_start"] is not None
+        if not (isinstance(moments, str) if needs_them else moments is None):
             raise ValueError("its moments do not fit its optimizer")
         if set(counts) != {f.name for f in fields(Progress)}:
             raise ValueError("its progress does not have the counts of a run")
@@ -65,6 +69,11 @@ def require_possible(progress: Progress, scale: object, config: Config) -> None:
         raise ValueError("its loss is not possible after so many steps")
     if type(norms) is not list or len(norms) > MAX_NORMS or not all(type(x) is float and 0 <= x < 1e300 for x in norms):
         raise ValueError(f"its norms are not a list of up to {MAX_NORMS:,} finite numbers of at least 0")
+    past, start = progress.valid_perplexities, progress.average_start
+    if type(past) is not list or len(past) > progress.epoch or not all(type(x) is float and possible(x) for x in past):
+        raise ValueError("its validation perplexities are not those of its epochs")
+    if start is not None and not (config.average_after and type(start) is int and 0 < start <= progress.step):
+        raise ValueError("its average does not begin with one of its steps")
     best = progress.best_perplexity
     if max(progress.best_epoch, progress.plateaus) > progress.epoch or (best is None) != (progress.best_epoch == 0):
         raise ValueError("its best epoch is not one of its epochs")

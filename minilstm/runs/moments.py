@@ -1,4 +1,7 @@
-"""Adam's moments: a second file of a checkpoint, so that the first holds nothing but PyTorch's tensors.
+"""What only training needs: a second file of a checkpoint, so that the first holds nothing but PyTorch's tensors.
+
+These are Adam's moments, ``adam.m.*`` and ``adam.v.*``; and where weights are averaged, the weights of the last step,
+``last.*``: the first file then has their average, which is the model.
 
 After step 297, ``checkpoint.safetensors`` and ``checkpoint-moments-297.safetensors`` belong together. A checkpoint is
 saved in three steps, and a kill between any two of them leaves a checkpoint with its moments:
@@ -6,8 +9,6 @@ saved in three steps, and a kill between any two of them leaves a checkpoint wit
     1. the moments, under the name of their step: the old checkpoint and its moments are still there
     2. the checkpoint, which contains the sha256 of its moments, in place of the old one
     3. the old moments are removed
-
-The tensors are ``adam.m.*`` and ``adam.v.*``. Only training needs them.
 """
 
 import re
@@ -23,10 +24,11 @@ from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.files import names_in, read_bytes, remove
 from minilstm.runs.tensors import DAMAGE, MAX_FILE_BYTES, contiguous, parse_tensors, require_tensors
-from minilstm.types import Array
+from minilstm.types import Array, Params
 
 Moments = dict[str, tuple[Array, Array]]
 Shapes = Mapping[str, tuple[int, ...]]
+Expected = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 def moments_path(checkpoint: Path, step: int) -> Path:
@@ -45,19 +47,21 @@ def is_moments_file(name: str, stem: str = "checkpoint") -> bool:
     return re.fullmatch(rf"{re.escape(stem)}-moments-\d{{1,16}}\.safetensors", name, re.ASCII) is not None
 
 
-def moment_tensors(moments: Moments) -> dict[str, Array]:
-    """The moments as tensors of a file, on the host."""
-    return {f"adam.{part}.{name}": to_host(x) for name, mv in moments.items() for part, x in zip("mv", mv, strict=True)}
+def moment_tensors(moments: Moments, last: Params) -> dict[str, Array]:
+    """The moments, and the weights of the last step if there are any, as tensors of a file, on the host."""
+    adam = {f"adam.{part}.{name}": x for name, mv in moments.items() for part, x in zip("mv", mv, strict=True)}
+    return {name: to_host(x) for name, x in (adam | {f"last.{name}": x for name, x in last.items()}).items()}
 
 
 def from_tensors(tensors: Mapping[str, Array], shapes: Shapes) -> Moments:
-    """The reverse of `moment_tensors`."""
+    """Adam's moments of parameters of these names, from such tensors."""
     return {name: (tensors[f"adam.m.{name}"], tensors[f"adam.v.{name}"]) for name in shapes}
 
 
-def expected_moments(shapes: Shapes, dtype: np.dtype[Any]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """The shape and dtype of each tensor of the moments of parameters."""
-    return {f"adam.{part}.{name}": (shape, dtype) for name, shape in shapes.items() for part in "mv"}
+def expected_moments(shapes: Shapes, dtype: np.dtype[Any], adam: bool, last: bool) -> Expected:
+    """The shape and dtype of each tensor: of Adam's moments, of the weights of the last step."""
+    prefixes = [*["adam.m", "adam.v"] * adam, *["last"] * last]
+    return {f"{prefix}.{name}": (shape, dtype) for name, shape in shapes.items() for prefix in prefixes}
 
 
 def pack_moments(tensors: Mapping[str, Array]) -> tuple[bytes, str]:
@@ -66,18 +70,17 @@ def pack_moments(tensors: Mapping[str, Array]) -> tuple[bytes, str]:
     return contents, sha256(contents).hexdigest()
 
 
-def load_moments(checkpoint: Path, step: int, digest: str, shapes: Shapes, dtype: np.dtype[Any]) -> Moments:
-    """Read the moments that belong to a checkpoint.
+def load_moments(checkpoint: Path, step: int, digest: str, expected: Expected) -> dict[str, Array]:
+    """Read the tensors that belong to a checkpoint.
 
     Parameters
     ----------
     checkpoint : Path
     step : int
     digest : str
-        The checksum of the moments, according to the checkpoint.
-    shapes : dict
-        Name -> shape of every parameter.
-    dtype : dtype
+        The checksum of the file, according to the checkpoint.
+    expected : dict
+        Name -> shape and dtype of each tensor.
 
     Raises
     ------
@@ -90,15 +93,16 @@ def load_moments(checkpoint: Path, step: int, digest: str, shapes: Shapes, dtype
         if sha256(contents).hexdigest() != digest:
             raise ValueError(f"its sha256 is not the one in {checkpoint.name}")
         tensors, _ = parse_tensors(contents)
-        require_tensors(tensors, expected_moments(shapes, dtype))
+        require_tensors(tensors, expected)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: training cannot continue without Adam's moments; restore it") from None
+        what = "Adam's moments" if any(name.startswith("adam") for name in expected) else "the weights of the last step"
+        raise UserError(f"{path} is missing: training cannot continue without {what}; restore it") from None
     except (OSError, *DAMAGE) as error:
         raise UserError(
             f"{path} cannot be used ({error}); it is damaged or of another run: restore the one saved with "
             f"{checkpoint.name}"
         ) from None
-    return from_tensors(tensors, shapes)
+    return tensors
 
 
 def remove_other_moments(checkpoint: Path, step: int) -> None:

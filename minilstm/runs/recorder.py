@@ -18,7 +18,7 @@ from minilstm.evaluate import format_perplexity
 from minilstm.events import EpochStarted, EpochTrained, Report, SaveDue
 from minilstm.files import MAX_JSON_BYTES, atomic_write, parse_json, read_text
 from minilstm.processors import available_processors
-from minilstm.progress import at_best, out_of_patience
+from minilstm.progress import at_best, has_diverged, out_of_patience
 from minilstm.ranks import Ranks
 from minilstm.runs.best import load_best
 from minilstm.runs.checkpoint import on_device, pack_checkpoint, write_checkpoint
@@ -30,7 +30,7 @@ from minilstm.runs.signals import print_or_stop, stop_signals
 from minilstm.runs.tensorboard import tensorboard_log
 from minilstm.step import TrainState
 from minilstm.text.corpus import Corpus
-from minilstm.train import has_diverged, train
+from minilstm.train import train
 from minilstm.types import Kernels, Params
 
 

@@ -20,6 +20,7 @@ from minilstm.runs.directory import (
     describe_run,
     read_config,
     read_description,
+    read_lines,
     read_metrics,
     read_vocabulary,
     rewind_metrics,
@@ -30,7 +31,7 @@ from minilstm.runs.moments import remove_other_moments
 from minilstm.runs.together import share
 from minilstm.runs.weights import Source, config_from, initial_params, reopen_source
 from minilstm.step import TrainState, init_train_state
-from minilstm.text.batches import num_windows, require_length
+from minilstm.text.batches import require_length, window_starts, windows_before
 from minilstm.text.corpus import Corpus, fingerprint, fingerprints_of_text, load_corpus, unknown_share
 from minilstm.text.grammar import oracle_perplexity
 from minilstm.text.reading import STREAM
@@ -191,8 +192,14 @@ def absolute(data: StrPath) -> str:
 def require_progress(run: Path, state: TrainState, tokens: int) -> None:
     """Refuse a checkpoint whose step does not match its epoch and window on a text of `tokens` tokens."""
     config, progress = state.config, state.progress
-    windows = num_windows(tokens // config.batch_size, config.num_steps)
-    if progress.window > windows or progress.step != progress.epoch * windows + progress.window:
+    batch_len = tokens // config.batch_size
+    if progress.epoch > len(read_lines(run / "metrics.csv")):  # before work in proportion to the number of epochs
+        raise UserError(f"{run / 'metrics.csv'} has fewer rows than its checkpoint says; restore the complete file")
+    windows = len(window_starts(config, batch_len, progress.epoch)) - 1
+    if (
+        progress.window > windows
+        or progress.step != windows_before(config, batch_len, progress.epoch) + progress.window
+    ):
         raise UserError(f"{run / CHECKPOINT} is damaged (its step does not match its epoch); use another copy")
 
 

@@ -7,19 +7,31 @@ That model adds two biases to the gates; here they are one:
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from minilstm.config import Config
+from minilstm.config import Config, layer_sizes
 from minilstm.model import param_shapes
 from minilstm.types import Params
 
 FLOATS = "F64", "F32", "F16"  # names of dtypes in a header
+Entry = TypeVar("Entry")
+
+
+def by_name(entries: dict[str, Entry], metadata: Mapping[str, str]) -> dict[str, Entry]:
+    """The entries of a file's header, or its tensors, with the name that a tied weight has here: encoder.weight.
+
+    PyTorch's ``safetensors.torch.save_model`` keeps only decoder.weight then, and notes that the other is the same.
+    """
+    if "encoder.weight" in entries or metadata.get("encoder.weight") != "decoder.weight":
+        return entries
+    return {"encoder.weight" if name == "decoder.weight" else name: entry for name, entry in entries.items()}
 
 
 def require_state_dict(header: Mapping[str, Any]) -> Config:
-    """A config with the hidden_size and num_layers of a state dict.
+    """A config with the sizes of a state dict, and whether its weights are tied: then it has no decoder.weight.
 
     Parameters
     ----------
@@ -39,17 +51,15 @@ def require_state_dict(header: Mapping[str, Any]) -> Config:
             raise ValueError(f"{name} has the shape {shapes[name]}: it is not a matrix")
     (num_words, embedding_size), (gates, H) = shapes["encoder.weight"], shapes["rnn.weight_hh_l0"]
     num_layers = sum(re.fullmatch(r"rnn\.weight_hh_l\d+", name) is not None for name in shapes)
-    config = Config(hidden_size=H, num_layers=num_layers)
+    tied = "decoder.weight" not in shapes
+    other_size = 0 if embedding_size == H else embedding_size
+    config = Config(hidden_size=H, num_layers=num_layers, embedding_size=other_size, tie_weights=tied)
     if gates != 4 * H:
         kind = "a GRU" if gates == 3 * H else "a plain RNN" if gates == H else "no LSTM"
         raise ValueError(f"rnn.weight_hh_l0 is {gates} by {H}: this is {kind}, and only an LSTM has a counterpart here")
-    if embedding_size != H:
-        raise ValueError(
-            f"its embedding has size {embedding_size}, its layers {H}; only equal ones fit (--emsize, --nhid)"
-        )
-    if "decoder.weight" not in shapes:
-        raise ValueError("it has no decoder.weight: tied weights (--tied) have no counterpart here")
-    expected = param_shapes(config, num_words) | {f"rnn.bias_hh_l{k}": (4 * H,) for k in range(num_layers)}
+    expected = param_shapes(config, num_words) | {
+        f"rnn.bias_hh_l{k}": (4 * units,) for k, units in enumerate(layer_sizes(config)[1:])
+    }
     for what, names in (("lacks", expected.keys() - shapes.keys()), ("also has", shapes.keys() - expected.keys())):
         if names:
             raise ValueError(f"it {what} {', '.join(sorted(names)[:3])}, unlike PyTorch's word language model")
@@ -61,9 +71,11 @@ def require_state_dict(header: Mapping[str, Any]) -> Config:
     return config
 
 
-def sum_biases(tensors: Mapping[str, np.ndarray], config: Config) -> Params:
-    """The parameters in a state dict of this config."""
+def params_of(tensors: Mapping[str, np.ndarray], config: Config) -> tuple[Params, Config]:
+    """The parameters in a state dict of this config; with tied weights, if both names have the same matrix."""
+    if not config.tie_weights and np.array_equal(tensors["encoder.weight"], tensors["decoder.weight"]):
+        config = replace(config, tie_weights=True)
     params = {name: tensors[name] for name in param_shapes(config, 1)}
     for k in range(config.num_layers):
         params[f"rnn.bias_ih_l{k}"] = tensors[f"rnn.bias_ih_l{k}"].astype(np.float64) + tensors[f"rnn.bias_hh_l{k}"]
-    return params
+    return params, config

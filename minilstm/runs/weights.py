@@ -20,13 +20,13 @@ from minilstm.files import StrPath, read_bytes
 from minilstm.model import weights_dtype
 from minilstm.runs.checkpoint import parse_checkpoint
 from minilstm.runs.directory import CHECKPOINT, read_description, read_vocabulary
-from minilstm.runs.state_dict import require_state_dict, sum_biases
+from minilstm.runs.state_dict import by_name, params_of, require_state_dict
 from minilstm.runs.tensors import DAMAGE, MAX_FILE_BYTES, parse_header, parse_tensors
 from minilstm.text.corpus import Corpus, fingerprint
 from minilstm.types import Params
 
 SAMPLE = 1000  # words of the validation text
-HOW = "in PyTorch, safetensors.torch.save_file(model.state_dict(), 'model.safetensors') writes one"
+HOW = "in PyTorch, safetensors.torch.save_model(model, 'model.safetensors') writes one"
 
 
 class Source(NamedTuple):
@@ -88,7 +88,8 @@ def open_source(path: StrPath) -> Source:
     try:
         contents = read_bytes(path, MAX_FILE_BYTES)
         header = parse_header(contents)
-        ours = "minilstm" in header.pop("__metadata__", {})
+        metadata = header.pop("__metadata__", {})
+        ours = "minilstm" in metadata
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the directory of a run, or a .safetensors file") from None
     except (OSError, *DAMAGE) as error:
@@ -101,8 +102,8 @@ def open_source(path: StrPath) -> Source:
             raise UserError(f"{path.with_name('vocab.txt')} {what}; restore the one that the run has written")
         return Source(path, sha256(contents).hexdigest(), state.params, state.config, True, words)
     try:
-        config = require_state_dict(header)
-        params = sum_biases(parse_tensors(contents)[0], config)
+        config = require_state_dict(by_name(header, metadata))
+        params, config = params_of(by_name(parse_tensors(contents)[0], metadata), config)
     except DAMAGE as error:
         raise UserError(f"{path} cannot be used: {error}") from None
     words = known_words(path, len(params["decoder.bias"]))
@@ -129,11 +130,14 @@ def config_from(source: Source, overrides: dict[str, Any]) -> Config:
     UserError
         If a value that is given does not fit the weights, or their words.
     """
-    fixed = ["hidden_size", "num_layers", *(["unit"] if source.of_run else [])]
+    fixed = ["hidden_size", "num_layers", "embedding_size", "tie_weights", *(["unit"] if source.of_run else [])]
     for name in fixed:
         there = getattr(source.config, name)
-        if overrides.get(name, there) != there:
-            raise UserError(f"{name} is {there} in {source.path}, not {overrides[name]}; omit it, or use other weights")
+        given = overrides.get(name, there)
+        if name == "embedding_size":  # where 0 is hidden_size
+            there, given = there or source.config.hidden_size, given or source.config.hidden_size
+        if given != there:
+            raise UserError(f"{name} is {there} in {source.path}, not {given}; omit it, or use other weights")
     if source.words is not None and "min_count" in overrides:
         raise UserError("min_count has no effect on the words of weights to start from; omit it")
     base = PRESETS[overrides.get("model", "toy")] if "model" in overrides or not source.of_run else source.config
@@ -142,11 +146,11 @@ def config_from(source: Source, overrides: dict[str, Any]) -> Config:
 
 def fit_params(source: Source, config: Config) -> Params:
     """The parameters in the dtype of a config, so that the model computes the same with that config's forget_bias."""
-    dtype, H = weights_dtype(config), config.hidden_size
+    dtype = weights_dtype(config)
     params = {}
     for name, values in source.params.items():
         if name.startswith("rnn.bias") and config.forget_bias != source.config.forget_bias:
-            values = values.astype(np.float64)
+            H, values = len(values) // 4, values.astype(np.float64)
             values[H : 2 * H] += source.config.forget_bias - config.forget_bias
         with np.errstate(over="ignore"):
             params[name] = values.astype(dtype, copy=False)

@@ -37,6 +37,7 @@ from minilstm.text.corpus import Corpus, lacks_blanks
 from minilstm.types import Array
 
 MAX_TOKENS = 20_000  # of a window in evaluation
+MIN_VARIED = 5  # steps of a window whose length varies
 
 
 def batchify(ids: Array, batch_size: int) -> Array:
@@ -67,6 +68,46 @@ def batchify(ids: Array, batch_size: int) -> Array:
 def num_windows(batch_len: int, num_steps: int) -> int:
     """Number of complete windows in streams of `batch_len` tokens; the last target takes one extra token."""
     return (batch_len - 1) // num_steps
+
+
+def window_starts(config: Config, batch_len: int, epoch: int) -> Array:
+    """Where the windows of an epoch of training begin, and where the last one ends: int array (windows + 1,).
+
+    With `vary_num_steps` each has a length of its own, so that no word is always the first of its window: T, or T / 2
+    with probability 0.05, plus a normal deviate of 5, and at least 5 (Merity et al., arXiv 1708.02182, section 5.1).
+    They follow from the seed and the epoch. The loss is a sum over the steps, so a longer window has a larger gradient,
+    as it has there by its learning rate.
+
+    Parameters
+    ----------
+    config : Config
+        Its num_steps, vary_num_steps and seed are used.
+    batch_len : int
+    epoch : int
+        From 0.
+
+    Examples
+    --------
+    >>> window_starts(Config(num_steps=20), 90, epoch=0).tolist()
+    [0, 20, 40, 60, 80]
+    """
+    T = config.num_steps
+    if not config.vary_num_steps:
+        return np.arange(num_windows(batch_len, T) + 1) * T
+    rng = np.random.default_rng([config.seed, epoch])
+    most = batch_len // MIN_VARIED + 1
+    base = np.where(rng.random(most) < 0.95, T, T / 2)
+    ends = np.cumsum(np.maximum(MIN_VARIED, rng.normal(base, 5).astype(int)))
+    if batch_len > T:
+        ends[0] = min(ends[0], batch_len - 1)  # a text that is long enough for T steps always has a window
+    return np.concatenate(([0], ends[ends < batch_len]))
+
+
+def windows_before(config: Config, batch_len: int, epoch: int) -> int:
+    """Number of windows in all epochs before this one; the arguments are those of `window_starts`."""
+    if not config.vary_num_steps:
+        return epoch * num_windows(batch_len, config.num_steps)
+    return sum(len(window_starts(config, batch_len, n)) - 1 for n in range(epoch))
 
 
 def get_batch(data: Array, k: int, num_steps: int) -> tuple[Array, Array]:

@@ -1,13 +1,13 @@
 // Dropout masks from Philox4x64-10, bit for bit the same as NumPy's: see layers/dropout.py. Each thread computes one
-// block of the stream, whose key is (seed, step).
+// block of the stream, whose key is (seed, step); the mask begins after `first` blocks.
 #include "types.cuh"
 
 extern "C" __global__ void dropout_mask(scalar_t* mask, unsigned long long seed, unsigned long long step,
-                                        int threshold, acc_t scale, long long size)
+                                        unsigned long long first, int threshold, acc_t scale, long long size)
 {
-    // thread k: block k + 1 of the stream, 4 words of 64 bits, for units 16 k to 16 k + 15
+    // thread k: block first + k + 1 of the stream, 4 words of 64 bits, for units 16 k to 16 k + 15
     unsigned long long k = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
-    unsigned long long word[4] = {k + 1, 0, 0, 0}, key[2] = {seed, step};
+    unsigned long long word[4] = {first + k + 1, 0, 0, 0}, key[2] = {seed, step};
     for (int round = 0; round < 10; ++round) {
         const unsigned long long m0 = 0xD2E7470EE14C6C93, m1 = 0xCA5A826395121157;
         unsigned long long high0 = __umul64hi(m0, word[0]), low0 = m0 * word[0];
