@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parent))
 from minilstm_lessons import EXERCISES
 from minilstm_lessons.judge import draw_case, judge
 
-LESSONS = [f"lesson{n:02}" for n in range(1, 11)]
+LESSONS = [f"lesson{n:02}" for n in range(1, 12)]
 MEASURED = (  # words that say what is measured, and no cause
     "max relative error", "wrong shape", "stopped with", "expected", "is all zeros", "unchanged", "factor of",
     "in float32", "not written", "another order", "wait for it", "one too few", "is never used", "called again",
