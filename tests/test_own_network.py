@@ -1,6 +1,7 @@
 """The network of a student's own functions: found in saved notebooks, judged, tried, and replaced where they fail."""
 
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -112,13 +113,18 @@ def test_a_student_whose_functions_raise_or_do_not_parse_or_are_not_there(tmp_pa
     assert not np.isnan(trial_losses(network_of(parts.values()))).any()
 
 
-def test_a_helper_that_never_ends_is_stopped():
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])  # a shell's & ignores Ctrl-C
+def test_a_helper_that_never_ends_is_stopped(handler):
     def softmax(logits):
         while True:
             pass
 
-    started = time.monotonic()
-    status, text = judge_within(softmax, seconds=0.5)
+    started, before = time.monotonic(), signal.signal(signal.SIGINT, handler)
+    try:
+        status, text = judge_within(softmax, seconds=0.5)
+        assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert status == "stopped"
     assert "does one of its loops never end?" in text
     assert time.monotonic() - started < 60

@@ -10,6 +10,7 @@ import builtins
 import dis
 import json
 import linecache
+import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -160,8 +161,10 @@ def judge_within(function, seconds=MAX_SECONDS):
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler) if in_main else None  # a shell's & ignores it
     try:
-        if threading.current_thread() is threading.main_thread():
+        if in_main:
             with suppress(RuntimeError):  # of a kernel without threads
                 timer.start()
         verdict = check(function)
@@ -173,6 +176,9 @@ def judge_within(function, seconds=MAX_SECONDS):
         if not timed_out:
             raise
         return "stopped", f"{function.__name__} was stopped after {seconds} seconds: does one of its loops never end?"
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def rebound(function, **names):
