@@ -145,7 +145,7 @@ def main():
         raise ValueError(node["is"])
 
     def call_grader(name, arguments):
-        """A function among the arguments: the grader has it, and answers with a number."""
+        """A function among the arguments: the grader has it, and answers with its results."""
         numbers = []
         asked = {"call": name, "arguments": messages.encode(tuple(arguments), numbers)}
         messages.send(replies, asked, numbers)
