@@ -79,10 +79,8 @@ def evaluate_with_cache(
     like = params["decoder.bias"]
     text = np.asarray(ids, dtype=np.int64, like=like)
     state = zero_state(config, 1, like)
-    past_h, past_next = (
-        np.zeros((0, layer_sizes(config)[-1]), like.dtype, like=like),
-        text[:0],
-    )  # (M, H), (M,) with M <= N
+    H = layer_sizes(config)[-1]
+    past_h, past_next = np.zeros((0, H), like.dtype, like=like), text[:0]  # (M, H), (M,) with M <= N
     loss, starts = 0.0, range(0, len(text) - 1, WINDOW)
     for start in tqdm(starts, "cache", leave=False) if show_progress else starts:
         targets = text[start + 1 :][:WINDOW]  # (T,)

@@ -9,8 +9,6 @@ from minilstm.config import Config
 from minilstm.optim import learning_rate_at
 
 MAX_NORMS = 200_000  # 5 MB of a checkpoint; only with windows of one word are reports that far apart
-
-
 FAR_ABOVE = 100  # times the perplexity of random guessing; a vocabulary of two words may oscillate at twenty times it
 
 
@@ -74,7 +72,7 @@ def end_epoch(progress: Progress, valid_perplexity: float) -> None:
 
 
 def averaging_begins(config: Config, progress: Progress, valid_perplexity: float) -> bool:
-    """Whether the weights are averaged from the end of this epoch on: call it once, after `end_epoch`.
+    """Note the validation perplexity of an epoch, and say whether the weights are averaged from its end on.
 
     It begins with the first epoch whose validation perplexity is above the lowest of those more than `average_after`
     epochs before: the non-monotonic trigger of Merity et al., arXiv 1708.02182, algorithm 1.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilstm.gpu import launch
-from minilstm.layers.dropout import counts_of, keep_threshold
+from minilstm.layers.dropout import counts_of, draw_in_turn, keep_threshold
 from minilstm.types import Array
 
 
@@ -19,16 +19,12 @@ def dropout_masks(
     streams: slice | None = None,
 ) -> list[Array | None]:
     """Draw all masks of a training step, like `minilstm.layers.dropout.dropout_masks`."""
-    masks: list[Array | None] = []
-    first = 0  # count of the generator at which a mask begins
-    for shape, keep_prob in zip(shapes, keep_probs, strict=True):
-        if keep_prob == 1:
-            masks.append(None)
-            continue
+
+    def draw_one(first: int, shape: tuple[int, ...], keep_prob: float) -> Array:
         mask = draw(seed, step, first, shape, keep_prob, dtype, like)
-        masks.append(mask if streams is None or len(shape) == 2 else mask[:, streams].copy())
-        first += counts_of(shape)
-    return masks
+        return mask if streams is None or len(shape) == 2 else mask[:, streams].copy()
+
+    return draw_in_turn(draw_one, shapes, keep_probs)
 
 
 def draw(seed: int, step: int, first: int, shape: tuple[int, ...], keep_prob: float, dtype: str, like: Array) -> Array:

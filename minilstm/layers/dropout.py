@@ -16,7 +16,7 @@ resumed run and a GPU (gpu/dropout.py) reproduce bit for bit.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -66,18 +66,28 @@ def dropout_masks(
     -------
     list of array or None
     """
-    masks: list[Array | None] = []
-    first = 0  # count of the generator at which a mask begins
-    for shape, keep_prob in zip(shapes, keep_probs, strict=True):
-        if keep_prob == 1:
-            masks.append(None)
-            continue
+
+    def draw_one(first: int, shape: tuple[int, ...], keep_prob: float) -> Array:
         if streams is None or len(shape) == 2:
             mask = draw(seed, step, first, shape, keep_prob, dtype)
         else:
             mask = draw_streams(seed, step, first, shape, streams, keep_prob, dtype)
-        masks.append(np.asarray(mask, like=like))
-        first += counts_of(shape)
+        return np.asarray(mask, like=like)
+
+    return draw_in_turn(draw_one, shapes, keep_probs)
+
+
+def draw_in_turn(
+    draw: Callable[[int, tuple[int, ...], float], Array],
+    shapes: Sequence[tuple[int, ...]],
+    keep_probs: Sequence[float],
+) -> list[Array | None]:
+    """Masks from ``draw(first, shape, keep_prob)``: each begins at the generator's count where the last one ended."""
+    masks: list[Array | None] = []
+    first = 0
+    for shape, keep_prob in zip(shapes, keep_probs, strict=True):
+        masks.append(None if keep_prob == 1 else draw(first, shape, keep_prob))
+        first += 0 if keep_prob == 1 else counts_of(shape)
     return masks
 
 
