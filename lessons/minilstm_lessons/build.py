@@ -6,6 +6,7 @@ that is tagged "cover" goes into the folder ``pictures``, for the syllabus.
 
 import argparse
 import base64
+import os
 import sys
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from minilstm.files import atomic_write
+from minilstm_lessons.sliders import STATIC
 
 
 def run_notebook(path, timeout=600):
-    """Execute a notebook in its own directory; returns it with its outputs.
+    """Execute a notebook in its own directory, its sliders as still pictures; returns it with its outputs.
 
     Raises
     ------
@@ -26,7 +28,10 @@ def run_notebook(path, timeout=600):
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(Path(path).parent)}}
-    NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False, coalesce_streams=True).execute()
+    client = NotebookClient(
+        notebook, timeout=timeout, resources=resources, record_timing=False, coalesce_streams=True
+    )
+    client.execute(env=os.environ | {STATIC: "1"})
     return notebook
 
 
