@@ -28,9 +28,7 @@ def run_notebook(path, timeout=600):
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(Path(path).parent)}}
-    client = NotebookClient(
-        notebook, timeout=timeout, resources=resources, record_timing=False, coalesce_streams=True
-    )
+    client = NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False, coalesce_streams=True)
     client.execute(env=os.environ | {STATIC: "1"})
     return notebook
 

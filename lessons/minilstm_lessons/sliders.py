@@ -14,7 +14,7 @@ from IPython.display import DisplayHandle, display
 from minilstm.errors import one_line
 
 STATIC = "MINILSTM_STATIC"
-HOW_TO_GET = 'A still picture. For one with sliders: pip install ipywidgets (or minilstm\'s extra "lessons"), then restart.'
+HOW_TO_GET = 'A still picture. For sliders: pip install ipywidgets (minilstm\'s extra "lessons" has it), then restart.'
 
 
 def slider(draw, **ranges):
