@@ -1,5 +1,6 @@
 """Every lesson runs from its first cell to its last, shows the expected results, and is stored with its outputs."""
 
+import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,3 +71,38 @@ def test_the_syllabus_names_every_lesson(path):
     syllabus = (LESSONS / "README.md").read_text(encoding="utf-8")
     assert f"({path.name})" in syllabus
     assert f"(pictures/{path.stem}.png)" in syllabus
+
+
+def tags_of(cell):
+    """Whether a cell's input and its outputs are folded: by its tags (the web page), and in JupyterLab."""
+    tags, lab = cell.metadata.get("tags", []), cell.metadata.get("jupyter", {})
+    by_tags = "hide-input" in tags, "hide-output" in tags
+    return by_tags, (lab.get("source_hidden", False), lab.get("outputs_hidden", False))
+
+
+def test_what_is_folded_on_the_web_page_is_folded_in_jupyterlab(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        by_tags, in_lab = tags_of(cell)
+        assert by_tags == in_lab, cell.source
+        if "# your code here" in cell.source:
+            assert by_tags == (False, False)
+
+
+ANSWER = re.compile(r"\n\n<details><summary>Answer</summary>\n\n(.+?)\n\n</details>(?=\n\n|$)", re.DOTALL)
+
+
+def test_nobody_reads_the_answer_of_a_prediction_before_guessing(path):
+    cells = nbformat.read(path, as_version=4).cells
+    for n, cell in enumerate(cells):
+        _, *questions = re.split(r"\*\*Predict\b", cell.source if cell.cell_type == "markdown" else "")
+        for question in questions:
+            [answer] = ANSWER.findall(question)
+            assert len(answer) < 600
+        if questions:
+            following = next(cell for cell in cells[n:] if cell.cell_type == "code")
+            assert tags_of(following)[0][1], f"the outputs are not hidden:\n{following.source}"
+            assert following.outputs
+
+
+def test_some_lesson_asks_for_predictions():
+    assert sum("**Predict" in path.read_text(encoding="utf-8") for path in NOTEBOOKS) >= 10
