@@ -35,7 +35,7 @@ def slider(draw, **ranges):
         Whatever `draw` raises for the values to start from.
     """
     picture = DisplayHandle()
-    controls = [] if os.environ.get(STATIC) else make_controls(ranges)
+    controls = {} if os.environ.get(STATIC) else make_controls(ranges)
     start = {name: values[0] for name, values in ranges.items()}
     figure = figure_of(draw, start)
     if controls:
@@ -57,25 +57,25 @@ def figure_of(draw, values):
 
 
 def make_controls(ranges):
-    """A widget for each range; none without ipywidgets or outside a notebook."""
+    """A widget for each range, by name; none without ipywidgets or outside a notebook."""
     if not hasattr(get_ipython(), "kernel"):
-        return []
+        return {}
     try:
         import ipywidgets
     except ImportError:
-        return []
-    controls = []
+        return {}
+    controls = {}
     for name, values in ranges.items():
         looks = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
         if isinstance(values, list):
-            controls.append(ipywidgets.Dropdown(options=values, **looks))
+            controls[name] = ipywidgets.Dropdown(options=values, **looks)
             continue
         start, low, high, *step = values
         whole = all(isinstance(value, int) for value in values)
         [step] = step or [1 if whole else (high - low) / 100]
         kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
         looks["continuous_update"] = False  # draw when the mouse is let go: a picture takes a moment
-        controls.append(kind(value=start, min=low, max=high, step=step, **looks))
+        controls[name] = kind(value=start, min=low, max=high, step=step, **looks)
     return controls
 
 
@@ -86,13 +86,12 @@ def put_above(picture, controls, draw):
     message = ipywidgets.Label()
 
     def redraw(_):
-        values = {control.description.replace(" ", "_"): control.value for control in controls}
         try:
-            picture.update(figure_of(draw, values))
+            picture.update(figure_of(draw, {name: control.value for name, control in controls.items()}))
             message.value = ""
         except Exception as error:
             message.value = one_line(f"no picture for these values: {type(error).__name__}: {error}", 200)
 
-    for control in controls:
+    for control in controls.values():
         control.observe(redraw, names="value")
-    display(ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"}), message)
+    display(ipywidgets.HBox([*controls.values()], layout={"flex_flow": "row wrap"}), message)
