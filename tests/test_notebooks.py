@@ -106,3 +106,11 @@ def test_nobody_reads_the_answer_of_a_prediction_before_guessing(path):
 
 def test_some_lesson_asks_for_predictions():
     assert sum("**Predict" in path.read_text(encoding="utf-8") for path in NOTEBOOKS) >= 10
+
+
+def test_a_folded_output_begins_with_a_heading(path):
+    """JupyterLab shows the first line of an output that it folds: that must not be the answer."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        text = text_of(nbformat.v4.new_notebook(cells=[cell])) if tags_of(cell)[0][1] else ""
+        if text and not text.startswith("<Figure"):
+            assert text.splitlines()[0].endswith(":"), text
