@@ -15,7 +15,7 @@ import numpy as np
 
 from minilstm.errors import UserError
 
-MODELS = "toy", "test", "small", "medium", "large", "char", "hour", "awd"  # names of the presets
+MODELS = "toy", "test", "small", "medium", "large", "char", "hour", "night", "awd"  # names of the presets
 MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
 
 
@@ -158,6 +158,12 @@ PRESETS = {
         model="hour", init_scale=0.05, learning_rate=1.0, max_grad_norm=5, num_layers=2, num_steps=35, hidden_size=300,
         tie_weights=True, max_epoch=10, max_max_epoch=25, keep_prob=0.75, input_keep_prob=0.7, output_keep_prob=0.65,
         embedding_keep_prob=0.95, weight_keep_prob=0.8, locked_dropout=True, lr_decay=0.8, batch_size=20,
+    ),
+    "night": Config(
+        model="night", init_scale=0.05, learning_rate=1.0, max_grad_norm=5, num_layers=2, num_steps=35, hidden_size=650,
+        tie_weights=True, max_epoch=18, max_max_epoch=50, keep_prob=0.6, input_keep_prob=0.6, output_keep_prob=0.6,
+        embedding_keep_prob=0.9, weight_keep_prob=0.7, locked_dropout=True, activation_reg=2.0, temporal_reg=1.0,
+        lr_decay=0.9, batch_size=20,
     ),
     "awd": Config(
         model="awd", init_scale=0.03, embedding_init_scale=0.1, learning_rate=30 / 70, max_grad_norm=0.25 * 70,
