@@ -2,10 +2,10 @@
 
 Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
 vocab_size has no counterpart here: it follows from the corpus. The fields from `tie_weights` on are ideas of 2015 to
-2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182. The preset `hour` is a choice of them for two CPU
-cores; `awd` has the values with which their program is started for the Penn Treebank. Its loss is the mean over a
-window's 70 steps, ours the sum, so that the learning rate is divided by 70, and the decay of weights and the norm for
-clipping are multiplied by it.
+2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182. The presets `hour` and `night` are choices of them,
+named after their time on two CPU cores; `awd` has the values with which their program is started for the Penn Treebank.
+Its loss is the mean over a window's 70 steps, ours the sum, so that the learning rate is divided by 70, and the decay
+of weights and the norm for clipping are multiplied by it.
 """
 
 from dataclasses import dataclass, field, fields
