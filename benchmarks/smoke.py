@@ -8,7 +8,8 @@ fails.
 
 Products and kernel are compared with NumPy in float64, relative to the largest element; steps without a graph with the
 same steps on the CPU, and the captured graph, with one branch and with two, with the steps without a graph: losses and
-parameters after `STEPS` steps. Last are ids outside the vocabulary, which the kernels must not use as an index.
+parameters after `STEPS` steps; a perplexity from graphs with that of the plain functions. Last are ids outside the
+vocabulary, which the kernels must not use as an index.
 """
 
 import subprocess
@@ -23,7 +24,9 @@ from benchmarks.machine import describe, make_parser, require_gpu, write
 from minilstm import plain
 from minilstm.config import PRESETS
 from minilstm.device import to_host
+from minilstm.evaluate import evaluate
 from minilstm.gpu import cublas, fused, graph, launch, lstm
+from minilstm.model import init_params
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch
 from minilstm.text.corpus import load_corpus
@@ -99,6 +102,16 @@ def check_steps(cupy):
             yield name + f"graph, branches: {branches}", largest_difference(replayed, eager), bound
 
 
+def check_evaluation(cupy):
+    """Yield name, error and bound of a perplexity from graphs, against that of the plain functions without one."""
+    config, corpus = replace(PRESETS["toy"], hidden_size=24, num_layers=2), load_corpus()
+    params = init_params(config, len(corpus.vocabulary), cupy)
+    for split in ("valid", "test"):
+        ids = corpus.splits[split][:2000]
+        captured, reference = (evaluate(params, config, split, ids, kernels) for kernels in (fused, plain))
+        yield f"perplexity from graphs, {split}", abs(captured / reference - 1), STEP_BOUNDS["float32"]
+
+
 def check_ids(cupy):
     """Yield name, error and bound of steps with ids outside the vocabulary: the loss is NaN, and nothing is written."""
     config = replace(PRESETS["toy"], hidden_size=24, num_steps=7, batch_size=5)
@@ -138,7 +151,7 @@ def main():
     path = args.out / "smoke.json"
     result = {"machine": describe("cuda"), "clocks": clocks(), "checks": [], "failed": [], "kernels": []}
     print(*(f"{name}: {value}" for name, value in result["machine"].items()), f"clocks: {result['clocks']}", sep="\n")
-    for check in (check_products, check_kernels, check_steps, check_ids):
+    for check in (check_products, check_kernels, check_steps, check_evaluation, check_ids):
         try:
             for name, error, bound in check(cupy):
                 passed = error <= bound  # not if it is NaN

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.machine import peak_memory_mb
 from minilstm.blocks import default_threads, use_threads
 from minilstm.commands.backend import select_kernels
+from minilstm.compiled import compile_loss
 from minilstm.device import keep_freed_memory, select_device, use_precision
 from minilstm.model import loss_forward, zero_state
 from minilstm.step import init_train_state, train_step
@@ -51,6 +52,11 @@ def minilstm_step(config, task, device, graph=True, kernels=None, threads=None):
     inputs, targets = xp.asarray(random_ids(shape))
     carried = zero_state(config, shape[1], inputs)
     compiled = compile_step(state, kernels) if graph and task == "train" else None
+    loss_of = (
+        compile_loss(state.params, config, kernels)
+        if graph
+        else partial(loss_forward, state.params, config, kernels=kernels)
+    )
 
     def step():
         nonlocal carried
@@ -59,7 +65,7 @@ def minilstm_step(config, task, device, graph=True, kernels=None, threads=None):
         elif task == "train":
             loss, _ = train_step(state, inputs, targets, config.learning_rate, kernels)
         else:
-            loss, carried = loss_forward(state.params, config, inputs, targets, carried, kernels=kernels)
+            loss, carried = loss_of(inputs, targets, carried)
         return loss
 
     return step

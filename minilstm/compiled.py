@@ -1,16 +1,44 @@
-"""The two halves of a training step, gradients and update, as functions of one run or as two CUDA graphs.
+"""For evaluation a window's loss, for training the two halves of a step: as functions, or as CUDA graphs.
 
-Between them the processes of an MPI job exchange the gradients (parallel.py), which no graph can contain.
+Between the halves, gradients and update, the processes of an MPI job exchange gradients, which no graph can contain
+(parallel.py).
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from minilstm import plain
+from minilstm.config import Config
 from minilstm.layers.embedding import SparseGradient
 from minilstm.masks import Masks, as_masks, flatten_masks
+from minilstm.model import loss_forward
 from minilstm.step import TrainState, compute_gradients, update
-from minilstm.types import Array, Grads, Kernels
+from minilstm.types import Array, Grads, Kernels, Params, State
+
+Loss = Callable[[Array, Array, list[State]], tuple[Array, list[State]]]  # (inputs, targets, state) -> loss, new state
+
+
+def compile_loss(params: Params, config: Config, kernels: Kernels = plain) -> Loss:
+    """`loss_forward` with these parameters; with the fused set, as CUDA graphs, one for each length of a window."""
+    if getattr(kernels, "base", kernels) is plain:
+        return lambda inputs, targets, state: loss_forward(params, config, inputs, targets, state, kernels=kernels)
+    from minilstm.gpu.graph import graphed_callable
+
+    def flat_loss(inputs: Array, targets: Array, *arrays: Array) -> tuple[Array, ...]:
+        loss, state = loss_forward(params, config, inputs, targets, pairs(arrays), kernels=kernels)
+        return loss, *(array for pair in state for array in pair)
+
+    def pairs(arrays: Sequence[Array]) -> list[State]:
+        return list(zip(arrays[::2], arrays[1::2], strict=True))
+
+    graphs = cache(lambda num_steps: graphed_callable(flat_loss, params["decoder.bias"]))
+
+    def compiled(inputs: Array, targets: Array, state: list[State]) -> tuple[Array, list[State]]:
+        loss, *arrays = graphs(len(inputs))(inputs, targets, *(array for pair in state for array in pair))
+        return loss, pairs(arrays)
+
+    return compiled
 
 
 def halves(state: TrainState, kernels: Kernels) -> tuple[Callable[..., Any], Callable[..., Any]]:

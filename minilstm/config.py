@@ -2,10 +2,10 @@
 
 Names and values are those of TensorFlow's `ptb_word_lm.py`, an implementation of Zaremba et al., arXiv 1409.2329. Its
 vocab_size has no counterpart here: it follows from the corpus. The fields from `tie_weights` on are ideas of 2015 to
-2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182. The preset `hour` is a choice of them for two CPU
-cores; `awd` has the values with which their program is started for the Penn Treebank. Its loss is the mean over a
-window's 70 steps, ours the sum, so that the learning rate is divided by 70, and the decay of weights and the norm for
-clipping are multiplied by it.
+2017, which Merity et al. put together: AWD-LSTM, arXiv 1708.02182. The presets `hour` and `night` are choices of them,
+named after their time on two CPU cores; `awd` has the values with which their program is started for the Penn Treebank.
+Its loss is the mean over a window's 70 steps, ours the sum, so that the learning rate is divided by 70, and the decay
+of weights and the norm for clipping are multiplied by it.
 """
 
 from dataclasses import dataclass, field, fields
@@ -15,7 +15,7 @@ import numpy as np
 
 from minilstm.errors import UserError
 
-MODELS = "toy", "test", "small", "medium", "large", "char", "hour", "awd"  # names of the presets
+MODELS = "toy", "test", "small", "medium", "large", "char", "hour", "night", "awd"  # names of the presets
 MAX_FLOAT = 1e30  # float32 can hold it, and a few products of it with small numbers
 
 
@@ -158,6 +158,12 @@ PRESETS = {
         model="hour", init_scale=0.05, learning_rate=1.0, max_grad_norm=5, num_layers=2, num_steps=35, hidden_size=300,
         tie_weights=True, max_epoch=10, max_max_epoch=25, keep_prob=0.75, input_keep_prob=0.7, output_keep_prob=0.65,
         embedding_keep_prob=0.95, weight_keep_prob=0.8, locked_dropout=True, lr_decay=0.8, batch_size=20,
+    ),
+    "night": Config(
+        model="night", init_scale=0.05, learning_rate=1.0, max_grad_norm=5, num_layers=2, num_steps=35, hidden_size=650,
+        tie_weights=True, max_epoch=18, max_max_epoch=50, keep_prob=0.6, input_keep_prob=0.6, output_keep_prob=0.6,
+        embedding_keep_prob=0.9, weight_keep_prob=0.7, locked_dropout=True, activation_reg=2.0, temporal_reg=1.0,
+        lr_decay=0.9, batch_size=20,
     ),
     "awd": Config(
         model="awd", init_scale=0.03, embedding_init_scale=0.1, learning_rate=30 / 70, max_grad_norm=0.25 * 70,

@@ -13,11 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from minilstm import plain
+from minilstm.compiled import compile_loss
 from minilstm.config import Config
 from minilstm.device import to_host
 from minilstm.errors import UserError
 from minilstm.events import Report
-from minilstm.model import loss_forward, zero_state
+from minilstm.model import zero_state
 from minilstm.text.batches import eval_batches, get_batch
 from minilstm.text.corpus import SPLITS, Corpus
 from minilstm.types import Array, Kernels, Params
@@ -101,14 +102,14 @@ def evaluate(
         streams, stop_requested = streams[:, ranks.columns(B)], ranks.requests
     batch_ids = np.asarray(streams, dtype=np.int64, like=like)  # (batch_len, B), as gpu/ reads them
     steps = len(batch_ids) - 1
-    state = zero_state(config, batch_ids.shape[1], like)
+    loss_of, state = compile_loss(params, config, kernels), zero_state(config, batch_ids.shape[1], like)
     losses = []
     windows = range(math.ceil(steps / num_steps) if batch_ids.size else 0)
     for k in tqdm(windows, split, leave=False) if show_progress else windows:
         if stop_requested:
             break
         inputs, targets = get_batch(batch_ids, k, num_steps)
-        loss, state = loss_forward(params, config, inputs, targets, state, kernels=kernels)
+        loss, state = loss_of(inputs, targets, state)
         losses.append(loss)
     total = float(to_host(np.stack(losses)).astype(float).sum()) if losses else 0.0
     if ranks:

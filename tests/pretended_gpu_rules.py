@@ -19,9 +19,11 @@ from minilstm import plain
 from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.device import to_host
+from minilstm.evaluate import evaluate
 from minilstm.gpu import cublas, fused
 from minilstm.gpu import lstm as gpu_lstm
 from minilstm.gpu.graph import capture_graph
+from minilstm.model import init_params
 from minilstm.step import begin_averaging, init_train_state
 from minilstm.train import compile_step
 
@@ -409,6 +411,22 @@ def test_a_step_with_all_ideas_is_the_cpus_step_as_graphs_of_two_lengths(optimiz
         assert mine_of.keys() == theirs_of.keys()
         for name, param in theirs_of.items():
             np.testing.assert_allclose(to_host(mine_of[name]), param, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("where", ["kernel", "cuBLAS"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_perplexity_from_graphs_is_the_cpus(split, where, cupy, monkeypatch):
+    monkeypatch.setattr(gpu_lstm, "MAX_FUSED_HIDDEN_SIZE", 8 if where == "kernel" else 0)
+    config = replace(PRESETS["toy"], hidden_size=8, num_layers=2, num_steps=5, batch_size=3, dtype="float64", **AWD)
+    ids = np.random.default_rng(0).integers(len(VOCABULARY), size=250)  # the last window is shorter
+    mine, theirs = (
+        evaluate(init_params(config, len(VOCABULARY), xp), config, split, ids, kernels)
+        for xp, kernels in ((cupy, fused), (np, plain))
+    )
+    assert mine == pytest.approx(theirs, rel=1e-12)
+    num_steps = {"valid": 5, "test": 15}[split]  # the same number of words in one stream
+    per_step = {"kernel": 1, "cuBLAS": 2}[where] * config.num_layers
+    assert len(pretended_gpu.nodes()) == num_steps * per_step + 9
 
 
 @pytest.mark.parametrize(("preset", "where", "optimizer"), GRAPHS)

@@ -26,7 +26,7 @@ needs_bash = pytest.mark.skipif(
 )
 
 STAGES = [  # of gpu.sh, in its order, with a folder for PTB
-    "smoke", "speed", "launches", "speed-tf32", "speed-evaluate", "memcheck", "gpu-tests", "recurrence", "determinism",
+    "smoke", "speed-evaluate", "speed", "launches", "gpu-tests", "speed-tf32", "memcheck", "recurrence", "determinism",
     "train-small", "train-medium", "train-large",
 ]  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_an_interrupted_call_ends_its_stage_and_keeps_what_it_has(place, number,
         """case "$*" in *smoke*) exit; esac
         trap 'echo saved; exit' TERM; echo begun $$; sleep 60 & wait""",
     )
-    output = place / "results/speed.txt"
+    output = place / f"results/{STAGES[1]}.txt"
     command = ["bash", "benchmarks/gpu.sh", "results", "ptb", "540"]
     process = subprocess.Popen(
         command, cwd=place, env=environment(place), start_new_session=True,
@@ -140,7 +140,7 @@ def test_an_interrupted_call_ends_its_stage_and_keeps_what_it_has(place, number,
     assert saved == "saved"
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.split()[1]), 0)
-    assert archived(place)["results/speed.txt"] == output.read_text()
+    assert archived(place)[f"results/{STAGES[1]}.txt"] == output.read_text()
     assert not (place / "results/done.txt").exists()
 
 

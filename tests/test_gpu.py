@@ -12,12 +12,13 @@ from minilstm.cli import main
 from minilstm.config import PRESETS
 from minilstm.device import select_device, to_host
 from minilstm.errors import UserError
+from minilstm.evaluate import evaluate
 from minilstm.gpu import fused, launch
 from minilstm.gpu.cublas import matmul
 from minilstm.gpu.graph import capture_graph
 from minilstm.gradcheck_cases import BOUND, Shapes, check_layers
 from minilstm.masks import draw_masks, flatten_masks
-from minilstm.model import loss_and_gradients, zero_state
+from minilstm.model import init_params, loss_and_gradients, zero_state
 from minilstm.runs.checkpoint import save_checkpoint
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
@@ -160,6 +161,18 @@ def test_training_in_float64_gives_the_cpus_numbers(optimizer, how, ideas):
     np.testing.assert_allclose(my_losses, their_losses, rtol=1e-9)
     for name, param in theirs.params.items():
         np.testing.assert_allclose(to_host(mine.params[name]), param, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernels", [plain, fused], ids=["plain", "fused"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_perplexity_is_the_cpus(split, kernels):
+    config, corpus = replace(CONFIG, dtype="float64", init_scale=0.5), load_corpus()
+    ids = corpus.splits[split][:400]  # the last window is shorter
+    mine, theirs = (
+        evaluate(init_params(config, len(corpus.vocabulary), xp), config, split, ids, its)
+        for xp, its in ((cupy, kernels), (np, plain))
+    )
+    assert mine == pytest.approx(theirs, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -29,7 +29,7 @@ from minilstm_lessons.judge import Verdict, judge
 SOFTMAX = EXERCISES["softmax"]
 right = SOFTMAX.solution
 wrong = with_mistakes(right, SOFTMAX.mistakes[:1])
-sgd_step = EXERCISES["clipped_sgd_step"].solution  # takes two dicts, params and grads
+train_one_epoch = EXERCISES["train_one_epoch"].solution  # takes a dict, params
 stack_layers = EXERCISES["stack_layers"].solution  # takes lists
 
 
@@ -423,13 +423,13 @@ def test_arguments_and_results_that_are_changed_later_do_not_reach_the_judge():
         @answer(function.__name__)
         def keeps(*arguments):
             results = function(*arguments)
-            arrays = results if isinstance(results, tuple) else (results,)
-            spoil_and_keep(*arguments[:2], *(array for array in arrays if isinstance(array, np.ndarray)))
+            values = *arguments[:2], *(results if isinstance(results, tuple) else (results,))
+            spoil_and_keep(*(value for value in values if isinstance(value, dict | list | np.ndarray)))
             return results
 
         return keeps
 
-    for function in (right, sgd_step, stack_layers):
+    for function in (right, train_one_epoch, stack_layers):
         for _ in range(3):
             assert judged(keeping(function)).status == "right"
 
@@ -446,12 +446,12 @@ SPOILS = {
     "dates": ("softmax", lambda arguments: setattr(arguments[0], "dtype", "M8[s]")),
     "shape": ("softmax", lambda arguments: setattr(arguments[0], "shape", (-1,))),
     "size": ("softmax", lambda arguments: arguments[0].resize((0,), refcheck=False)),
-    "raises": ("clipped_sgd_step", put("weight", odd(__array__=refuse, __eq__=refuse))),
-    "exits": ("clipped_sgd_step", put("weight", odd(__array__=leave))),
-    "ragged": ("clipped_sgd_step", put("weight", [[1], [1, 2]])),
-    "text": ("clipped_sgd_step", put("weight", "text")),
-    "dict in itself": ("clipped_sgd_step", lambda arguments: put("weight", arguments[0])(arguments)),
-    "empty": ("clipped_sgd_step", lambda arguments: arguments[0].clear()),
+    "raises": ("train_one_epoch", put("decoder.weight", odd(__array__=refuse, __eq__=refuse))),
+    "exits": ("train_one_epoch", put("decoder.weight", odd(__array__=leave))),
+    "ragged": ("train_one_epoch", put("decoder.weight", [[1], [1, 2]])),
+    "text": ("train_one_epoch", put("decoder.weight", "text")),
+    "dict in itself": ("train_one_epoch", lambda arguments: put("decoder.weight", arguments[0])(arguments)),
+    "empty": ("train_one_epoch", lambda arguments: arguments[0].clear()),
     "list in itself": ("stack_layers", in_itself),
 }
 

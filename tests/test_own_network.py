@@ -9,6 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 from minilstm_lessons import EXERCISES
+from minilstm_lessons.lesson08 import package_epoch
 from minilstm_lessons.own_functions import Part, choose, find, judge_within, load, own_or_ours, read_definitions
 from minilstm_lessons.own_network import (
     PARTS,
@@ -202,6 +203,15 @@ def test_the_network_computes_what_the_package_computes():
     for name, grad in grads_expected.items():
         if name != "encoder.weight":
             np.testing.assert_allclose(grads[name], grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_network_steps_as_the_package_does():
+    losses, params = assemble(SOLUTIONS).train_one_epoch(init_params(TRIAL, 7), TRIAL, TRIAL_DATA, 0.5)
+    expected_params = init_params(TRIAL, 7)
+    expected, _ = package_epoch(expected_params, TRIAL, TRIAL_DATA, 0.5)  # in place
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    for name, param in expected_params.items():
+        np.testing.assert_allclose(params[name], param, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_sentences_and_the_first_impossible_word():

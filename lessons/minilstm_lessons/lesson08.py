@@ -5,7 +5,7 @@ import numpy as np
 from minilstm.config import Config
 from minilstm.evaluate import perplexity
 from minilstm.model import init_params
-from minilstm.optim import clip_by_global_norm, learning_rate_at, sgd
+from minilstm.optim import learning_rate_at, sgd, update_average
 from minilstm.step import init_train_state, train_step
 from minilstm.text.batches import batchify, get_batch, num_windows
 from minilstm_lessons.exercise import Exercise, Mistake
@@ -24,25 +24,6 @@ def draw_schedule(rng, M, E):
 def package_schedule(learning_rate, lr_decay, max_epoch, num_epochs):
     config = Config(learning_rate=learning_rate, lr_decay=lr_decay, max_epoch=max_epoch)
     return np.array([learning_rate_at(config, epoch) for epoch in range(num_epochs)])
-
-
-def draw_step(rng, D, H):
-    """Weights and gradients; in about every other draw the norm is small enough to be left alone."""
-    shapes = {"weight": (H, D), "bias": (H,)}
-    grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
-    return {
-        "params": {name: rng.standard_normal(shape) for name, shape in shapes.items()},
-        "grads": grads,
-        "learning_rate": float(rng.uniform(0.2, 0.9)),
-        "max_grad_norm": float(norm * rng.choice([0.4, 1.7])),
-    }
-
-
-def package_step(params, grads, learning_rate, max_grad_norm):
-    grads, norm = clip_by_global_norm(grads, max_grad_norm)
-    sgd(params, grads, learning_rate)
-    return params["weight"], params["bias"], norm
 
 
 def draw_epoch(rng, T, B, H, K):
@@ -71,9 +52,28 @@ def package_epoch(params, config, data, learning_rate):
     return np.array(losses), perplexity(sum(losses), len(losses) * config.num_steps)
 
 
+def draw_walk(rng, K, H):
+    return {
+        "w": 2 * rng.standard_normal(H),
+        "pulls": rng.standard_normal((K, H)),
+        "learning_rate": float(rng.uniform(0.3, 0.9)),
+        "start": int(rng.integers(2, K - 2)),
+    }
+
+
+def package_walk(w, pulls, learning_rate, start):
+    params, average = {"w": w.copy()}, {"w": np.zeros_like(w)}
+    for k, pull in enumerate(pulls):
+        sgd(params, {"w": params["w"] - pull}, learning_rate)
+        if k >= start:
+            update_average(average, params, k - start + 1)
+    return params["w"], average["w"]
+
+
 CARRIED = "loss, grads, state = loss_and_gradients(params, config, inputs, targets, state)"
 CLIP = "grads, _ = clip_by_global_norm(grads, config.max_grad_norm)"
 STEPS = "steps = len(losses) * config.num_steps"
+ADD = "mean = mean + w / (K - start)"
 
 EXERCISES = (
     Exercise(
@@ -155,89 +155,6 @@ EXERCISES = (
             Mistake(
                 {"np.maximum(epochs + 1 - max_epoch, 0)": "np.minimum(epochs + 1, max_epoch)"},
                 "decays in the first max_epoch epochs and keeps the rate afterwards: it is the other way round",
-            ),
-        ),
-    ),
-    Exercise(
-        solutions.clipped_sgd_step,
-        {"D": (2, 5), "H": (3, 6)},
-        draw_step,
-        package_step,
-        {"weight": "(H, D)", "bias": "(H,)", "norm": ""},
-        mistakes=(
-            Mistake(
-                {
-                    "scale = max_grad_norm / max(norm, max_grad_norm)": (
-                        "scale = min(1, max_grad_norm / norm * learning_rate)"
-                    ),
-                },
-                "the learning rate got into the bound: clip at max_grad_norm, then multiply by the rate",
-            ),
-            Mistake(
-                {"params[name] - step": "params[name] * (1 - step)"},
-                "the step was multiplied by the parameter: subtract learning_rate times the gradient",
-            ),
-            Mistake(
-                {"params[name] - step": "params[name] + step"},
-                "the step goes uphill: the gradient points to a larger loss, subtract it",
-            ),
-            Mistake(
-                {"squares = sum((grad**2).sum() for grad in grads.values())": 'squares = (grads["weight"] ** 2).sum()'},
-                "the norm is that of the weight's gradient alone: sum the squares over all gradients",
-            ),
-            Mistake({"norm = np.sqrt(squares)": "norm = squares"}, "the norm is squared: the square root is missing"),
-            Mistake(
-                {
-                    "squares = sum((grad**2).sum() for grad in grads.values())": "squares = sum(np.sqrt("
-                    "(grad**2).sum()) for grad in grads.values()) ** 2"
-                },
-                "norms were added: add the squares of all gradients, and take one root at the end",
-            ),
-            Mistake(
-                {"max(norm, max_grad_norm)": "norm"},
-                "small gradients were scaled up: where the norm is below max_grad_norm they are left alone",
-            ),
-            Mistake(
-                {"max_grad_norm / max(norm, max_grad_norm)": "1.0"},
-                "never clipped: where the norm is above max_grad_norm, scale the gradients down",
-            ),
-            Mistake(
-                {"max_grad_norm / max(norm, max_grad_norm)": "min(norm, max_grad_norm) / norm ** 2"},
-                "divided by the norm twice: once is enough",
-            ),
-            Mistake(
-                {"max_grad_norm / max(norm, max_grad_norm)": "max(norm, max_grad_norm) / max_grad_norm"},
-                "the scale is upside down, so that large gradients grow",
-            ),
-            Mistake(
-                {"max_grad_norm / max(norm, max_grad_norm)": "max_grad_norm / min(norm, max_grad_norm)"},
-                "min where max is meant: the small gradients are scaled up and the large ones are left alone",
-            ),
-            Mistake(
-                {"max_grad_norm / max(norm,": "max_grad_norm / max(learning_rate * norm,"},
-                "the step was clipped, learning rate and all: clip the gradient first, then multiply by the rate",
-            ),
-            Mistake(
-                {
-                    "step = learning_rate * scale * grads[name]": "own = np.sqrt((grads[name] ** 2).sum()); step = "
-                    "learning_rate * grads[name] * max_grad_norm / max(own, max_grad_norm)"
-                },
-                "each gradient was clipped by its own norm, which turns the step: one scale, from the global norm",
-            ),
-            Mistake(
-                {
-                    "step = learning_rate * scale * grads[name]": "step = learning_rate * np.clip(grads[name], "
-                    "-max_grad_norm, max_grad_norm)"
-                },
-                "each element was clipped, which turns the step: multiply all gradients by one scale",
-            ),
-            Mistake(
-                {"step = learning_rate * scale * grads[name]": "step = scale * grads[name]"},
-                "the learning rate is missing",
-            ),
-            Mistake(
-                {'return new["weight"], new["bias"], norm': 'return new["weight"], new["bias"], scale * norm'},
-                "this is the norm after clipping: return the one before, which shows how often clipping acts",
             ),
         ),
     ),
@@ -349,6 +266,80 @@ EXERCISES = (
             Mistake(
                 {"perplexity(sum(losses), steps)": "perplexity(losses[-1], config.num_steps)"},
                 "this is the last window's perplexity: the epoch's is over all windows",
+            ),
+        ),
+    ),
+    Exercise(
+        solutions.walk_and_mean,
+        {"K": (7, 12), "H": (2, 5)},
+        draw_walk,
+        package_walk,
+        {"w": "(H,)", "mean": "(H,)"},
+        mistakes=(
+            Mistake(
+                {"w - learning_rate * gradient": "w + learning_rate * gradient"},
+                "each step goes away from its window's place: the gradient is w - pulls[k], and it is subtracted",
+            ),
+            Mistake(
+                {"gradient = w - pulls[k]": "gradient = 2 * (w - pulls[k])"},
+                "the gradient is twice as long: that of |w - a|^2 / 2 is w - a",
+            ),
+            Mistake(
+                {"learning_rate * gradient": "gradient"},
+                "the learning rate is missing: w ends at the last window's place",
+            ),
+            Mistake(
+                {"w - learning_rate * gradient": "(1 - learning_rate) * gradient"},
+                "w is counted from the window's place: add pulls[k] again, or subtract the step from w",
+            ),
+            Mistake(
+                {
+                    "K = len(pulls)": "K, first = len(pulls), w",
+                    "gradient = w - pulls[k]": "gradient = first - pulls[k]",
+                },
+                "every gradient is taken at the first weights: take it where w is now",
+            ),
+            Mistake(
+                {"gradient = w - pulls[k]": "gradient = w - pulls.mean(axis=0)"},
+                "each step follows the mean of all windows: step k sees window k alone",
+            ),
+            Mistake(
+                {ADD: ADD + "; w = mean * (K - start) / (k - start + 1)"},
+                "the training walks on from the mean: the mean must leave w alone",
+            ),
+            Mistake({"w / (K - start)": "w"}, "the weights were added up: divide by their number, K - start"),
+            Mistake({"w / (K - start)": "w / K"}, "divided by K, but only K - start sets of weights are in the sum"),
+            Mistake(
+                {"if k >= start:": "if True:", "w / (K - start)": "w / K"},
+                "the mean is that of the whole walk: it begins after step number start",
+            ),
+            Mistake(
+                {"if k >= start:": "if k > start:", "w / (K - start)": "w / (K - start - 1)"},
+                "the mean begins one step late: the weights after step number start, counted from 0, belong to it",
+            ),
+            Mistake(
+                {"if k >= start:": "if k > start:"},
+                "the weights after step number start are missing in the sum, though they are counted",
+            ),
+            Mistake(
+                {"if k >= start:": "if k >= start - 1:", "w / (K - start)": "w / (K - start + 1)"},
+                "the mean begins one step early: after step number start, counted from 0",
+            ),
+            Mistake(
+                {ADD: "mean = mean + (w + learning_rate * gradient) / (K - start)"},
+                "the mean takes the weights before each step: it is that of the weights after them",
+            ),
+            Mistake(
+                {"return w, mean": "return w, pulls[start:].mean(axis=0)"},
+                "this is the mean of the windows' places: asked is that of the weights",
+            ),
+            Mistake(
+                {ADD: "mean = w if k == start else (mean + w) / 2"},
+                "the mean is halved at every step and forgets the early weights: each of them counts 1 / (K - start)",
+            ),
+            Mistake(
+                {"return w, mean": "return w, w"},
+                "the mean is the last weights themselves: keep a sum beside w",
             ),
         ),
     ),

@@ -1,7 +1,7 @@
 """A network that is put together from a student's functions, and trains with them.
 
     words -> embedding -> stack_layers [lstm_step_forward at each step] -> linear layer, softmax -> loss
-    loss -> softmax_layer_backward -> lstm_step_backward at each step -> clip_by_global_norm -> clipped_sgd_step
+    loss -> softmax_layer_backward -> lstm_step_backward at each step -> clip_by_global_norm -> clipped_step
 
 The functions have the signatures of their exercises. The adapters here have those of the package's functions, whose
 names the student's loops call: `loss_and_gradients`, `clip_by_global_norm`, `sgd`, `lstm_forward`.
@@ -25,11 +25,11 @@ PARTS = {  # name -> lesson, in the order in which they are judged
     "softmax_layer_backward": 2,
     "numerical_gradient": 3,
     "clip_by_global_norm": 5,
+    "clipped_step": 5,
     "lstm_step_forward": 6,
     "lstm_step_backward": 6,
     "stack_layers": 7,
     "learning_rate_schedule": 8,
-    "clipped_sgd_step": 8,
     "train_one_epoch": 8,
 }
 LSTM = [name.format(0) for name in LSTM_NAMES.values()]  # weight_ih, weight_hh, bias
@@ -132,7 +132,7 @@ def assemble(functions):
     """
     step_forward, step_backward = caller(functions, "lstm_step_forward"), caller(functions, "lstm_step_backward")
     softmax, output_backward = caller(functions, "softmax"), caller(functions, "softmax_layer_backward")
-    clip, sgd_step = caller(functions, "clip_by_global_norm"), caller(functions, "clipped_sgd_step")
+    clip, sgd_step = caller(functions, "clip_by_global_norm"), caller(functions, "clipped_step")
     calls, last = Counter(), {}
 
     def lstm_forward(x, state, params, forget_bias=0.0):
@@ -193,15 +193,14 @@ def assemble(functions):
         return {name: new[name] for name in grads}, norm
 
     def sgd(params, grads, learning_rate):
-        """All matrices as one, all biases as one, which `clipped_sgd_step` takes; the norm is within the limit."""
+        """All matrices as one, all biases as one, which `clipped_step` takes; the norm is within the limit."""
         calls["sgd"] += 1
         last["params"] = params
-        joined = []
-        for arrays in (params, grads):
-            weight, bias = (np.concatenate([arrays[name] for name in group]) for group in (MATRICES, BIASES))
-            joined.append({"weight": weight, "bias": bias})
-        weight, bias, _ = sgd_step(*joined, learning_rate, 1e30)
-        for name, value in (split(weight, params, MATRICES) | split(bias, params, BIASES)).items():
+        joined = [
+            np.concatenate([of[name] for name in group]) for of in (params, grads) for group in (MATRICES, BIASES)
+        ]
+        W, b, _ = sgd_step(*joined, learning_rate, 1e30)
+        for name, value in (split(W, params, MATRICES) | split(b, params, BIASES)).items():
             params[name][:] = value
 
     adapters = {"loss_and_gradients": loss_and_gradients, "clip_by_global_norm": clip_by_global_norm, "sgd": sgd}

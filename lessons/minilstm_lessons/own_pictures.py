@@ -25,7 +25,7 @@ BOXES = {  # name -> left, bottom, width, height
     "softmax_layer_backward": (8.6, 1.9, 4.2, 0.95),
     "lstm_step_backward": (2.95, 1.9, 3.7, 0.95),
     "clip_by_global_norm": (2.95, 0.4, 3.7, 0.95),
-    "clipped_sgd_step": (8.6, 0.4, 4.2, 0.95),
+    "clipped_step": (8.6, 0.4, 4.2, 0.95),
     "learning_rate_schedule": (13.8, 0.4, 3.9, 0.95),
     "numerical_gradient": (13.8, 1.9, 3.9, 0.95),
 }

@@ -31,28 +31,37 @@ def schedule_in_float32(lr, decay, M, E):
     return np.array([lr * decay ** max(n + 1 - M, 0) for n in range(E)], dtype=np.float32)
 
 
-def dict_and_norm(params, grads, learning_rate, max_grad_norm):
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads.values()))
-    rate = learning_rate * min(1, max_grad_norm / norm)
-    return {name: params[name] - rate * grads[name] for name in params}, norm
+def all_kept(w, pulls, learning_rate, start):
+    walk = [w]
+    for pull in pulls:
+        walk.append(walk[-1] + learning_rate * (pull - walk[-1]))
+    return walk[-1], np.mean(walk[start + 1 :], axis=0)
 
 
-def with_if(params, grads, lr, limit):
-    w, b = grads["weight"], grads["bias"]
-    norm = np.linalg.norm(np.append(w, b))
-    if norm > limit:
-        w, b = w / norm * limit, b / norm * limit
-    return params["weight"] - lr * w, params["bias"] - lr * b, norm
+def running_mean(w, pulls, rate, start):
+    mean, n = 0.0, 0
+    for k, pull in enumerate(pulls):
+        w = (1 - rate) * w + rate * pull
+        if k >= start:
+            n += 1
+            mean += (w - mean) / n
+    return {"mean": mean, "w": w}
 
 
-def named(params, grads, lr, limit):
-    weight, bias, norm = with_if(params, grads, lr, limit)
-    return {"norm": norm, "weight": weight, "bias": bias}
+def element_by_element(w, pulls, rate, start):
+    ends, means = [], []
+    for j in range(w.size):
+        x, total = float(w[j]), 0.0
+        for k, pull in enumerate(pulls[:, j]):
+            x -= rate * (x - pull)
+            total += x * (k >= start)
+        ends.append(x)
+        means.append(total / (len(pulls) - start))
+    return [ends, means]
 
 
-def step_in_float32(params, grads, lr, limit):
-    params, grads = ({k: v.astype("float32") for k, v in d.items()} for d in (params, grads))
-    return with_if(params, grads, np.float32(lr), np.float32(limit))
+def walk_in_float32(w, pulls, rate, start):
+    return all_kept(w.astype("float32"), pulls.astype("float32"), np.float32(rate), start)
 
 
 def with_while(params, config, data, learning_rate):
@@ -89,10 +98,10 @@ RIGHT = [
     ("learning_rate_schedule", by_cumprod),
     ("learning_rate_schedule", by_exp),
     ("learning_rate_schedule", schedule_in_float32),
-    ("clipped_sgd_step", dict_and_norm),
-    ("clipped_sgd_step", with_if),
-    ("clipped_sgd_step", named),
-    ("clipped_sgd_step", step_in_float32),
+    ("walk_and_mean", all_kept),
+    ("walk_and_mean", running_mean),
+    ("walk_and_mean", element_by_element),
+    ("walk_and_mean", walk_in_float32),
     ("train_one_epoch", with_while),
     ("train_one_epoch", mean_of_means),
     ("train_one_epoch", rounded_in_the_end),

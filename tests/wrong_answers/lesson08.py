@@ -43,58 +43,101 @@ def last_rate_only(learning_rate, lr_decay, max_epoch, num_epochs):
     return learning_rate * lr_decay ** max(num_epochs - max_epoch, 0)
 
 
-def length_of(grads):
-    return math.sqrt(sum(float(np.vdot(g, g)) for g in grads.values()))
+def walk(w, pulls, rate, start, *, step=None, count=None, first=None, each=lambda old, new: new):
+    first, seen = start if first is None else first, []
+    for k, pull in enumerate(pulls):
+        old = w
+        w = step(w, pull) if step else w - rate * (w - pull)
+        if k >= first:
+            seen.append(each(old, w))
+    return w, sum(seen) / (count or len(seen))
 
 
-def uphill(params, grads, rate, limit):
-    n = length_of(grads)
-    k = rate * min(1, limit / n)
-    return params["weight"] + k * grads["weight"], params["bias"] + k * grads["bias"], n
+def walks_away(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, step=lambda w, pull: w - learning_rate * (pull - w))
 
 
-def each_by_its_own(params, grads, rate, limit):
-    new = []
-    for name in ("weight", "bias"):
-        n = np.linalg.norm(grads[name])
-        g = grads[name] * (limit / n) if n > limit else grads[name]
-        new.append(params[name] - rate * g)
-    return *new, length_of(grads)
+def twice_as_steep(w, pulls, learning_rate, start):
+    return walk(w, pulls, 2 * learning_rate, start)
 
 
-def by_value(params, grads, rate, limit):
-    new = [params[name] - rate * np.minimum(np.maximum(grads[name], -limit), limit) for name in ("weight", "bias")]
-    return *new, length_of(grads)
+def jumps(w, pulls, learning_rate, start):
+    return walk(w, pulls, 1, start)
 
 
-def always_scaled(params, grads, rate, limit):
-    n = length_of(grads)
-    return params["weight"] - rate * limit * grads["weight"] / n, params["bias"] - rate * limit * grads["bias"] / n, n
+def all_from_the_start(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, step=lambda now, pull, w=w: now - learning_rate * (w - pull))
 
 
-def clips_the_step(params, grads, rate, limit):
-    step = {name: rate * grad for name, grad in grads.items()}
-    n = length_of(step)
-    k = limit / n if n > limit else 1
-    return params["weight"] - k * step["weight"], params["bias"] - k * step["bias"], length_of(grads)
+def follows_all_windows(w, pulls, learning_rate, start):
+    return walk(w, [pulls.mean(0)] * len(pulls), learning_rate, start)
 
 
-def in_place(params, grads, rate, limit):
-    n = length_of(grads)
-    for name in params:
-        params[name] -= rate * min(1, limit / n) * grads[name]
-    return params["weight"], params["bias"], n
+def walks_on_from_the_mean(w, pulls, learning_rate, start):
+    total, n = 0, 0
+    for k in range(len(pulls)):
+        w = w - learning_rate * (w - pulls[k])
+        if k >= start:
+            total, n = total + w, n + 1
+            w = total / n
+    return w, total / n
 
 
-def norm_after(params, grads, rate, limit):
-    n = length_of(grads)
-    k = min(1, limit / n)
-    return params["weight"] - rate * k * grads["weight"], params["bias"] - rate * k * grads["bias"], k * n
+def adds_up(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, count=1)
 
 
-def forgets_the_norm(params, grads, rate, limit):
-    k = rate * min(1, limit / length_of(grads))
-    return params["weight"] - k * grads["weight"], params["bias"] - k * grads["bias"]
+def divides_by_all(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, count=len(pulls))
+
+
+def mean_of_the_whole_walk(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, first=0)
+
+
+def begins_late(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, first=start + 1)
+
+
+def begins_early(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, first=start - 1)
+
+
+def mean_before_the_steps(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start, each=lambda old, new: old)
+
+
+def mean_of_the_places(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start)[0], np.mean(pulls[start:], axis=0)
+
+
+def halves_the_mean(w, pulls, learning_rate, start):
+    mean = None
+    for k, pull in enumerate(pulls):
+        w = w - learning_rate * (w - pull)
+        if k >= start:
+            mean = w if mean is None else 0.5 * mean + 0.5 * w
+    return w, mean
+
+
+def wears_w_out(w, pulls, learning_rate, start):
+    seen = []
+    for pull in pulls:
+        w -= learning_rate * (w - pull)
+        seen.append(w.copy())
+    return w.copy(), np.mean(seen[start:], axis=0)
+
+
+def keeps_one_array(w, pulls, learning_rate, start):
+    w, seen = w.copy(), []
+    for pull in pulls:
+        w -= learning_rate * (w - pull)
+        seen.append(w)
+    return w, np.mean(seen[start:], axis=0)
+
+
+def forgets_the_mean(w, pulls, learning_rate, start):
+    return walk(w, pulls, learning_rate, start)[0]
 
 
 def loop(params, config, data, rate, *, carry=True, limit=None, update=True, order=list, average=None, swap=False):
@@ -175,14 +218,23 @@ WRONG = [
     ("learning_rate_schedule", takes_the_decay_away, "lr_decay is the factor itself"),
     ("learning_rate_schedule", always_the_same, "the rate never falls"),
     ("learning_rate_schedule", last_rate_only, "wrong shape"),
-    ("clipped_sgd_step", uphill, "the step goes uphill"),
-    ("clipped_sgd_step", each_by_its_own, "clipped by its own norm"),
-    ("clipped_sgd_step", by_value, "each element was clipped"),
-    ("clipped_sgd_step", always_scaled, "small gradients were scaled up"),
-    ("clipped_sgd_step", clips_the_step, "clip the gradient first"),
-    ("clipped_sgd_step", in_place, "changes its argument params in place"),
-    ("clipped_sgd_step", norm_after, "the norm after clipping"),
-    ("clipped_sgd_step", forgets_the_norm, "returned 2 results, expected 3"),
+    ("walk_and_mean", walks_away, "goes away from its window's place"),
+    ("walk_and_mean", twice_as_steep, "twice as long"),
+    ("walk_and_mean", jumps, "the learning rate is missing"),
+    ("walk_and_mean", all_from_the_start, "at the first weights"),
+    ("walk_and_mean", follows_all_windows, "follows the mean of all windows"),
+    ("walk_and_mean", walks_on_from_the_mean, "walks on from the mean"),
+    ("walk_and_mean", adds_up, "divide by their number"),
+    ("walk_and_mean", divides_by_all, "divided by K"),
+    ("walk_and_mean", mean_of_the_whole_walk, "that of the whole walk"),
+    ("walk_and_mean", begins_late, "one step late"),
+    ("walk_and_mean", begins_early, "one step early"),
+    ("walk_and_mean", mean_before_the_steps, "before each step"),
+    ("walk_and_mean", mean_of_the_places, "the mean of the windows' places"),
+    ("walk_and_mean", halves_the_mean, "halved at every step"),
+    ("walk_and_mean", wears_w_out, "changes its argument w in place"),
+    ("walk_and_mean", keeps_one_array, "the last weights themselves"),
+    ("walk_and_mean", forgets_the_mean, "returned 1 result, expected 2"),
     ("train_one_epoch", forgets_the_state, "every window starts from the zero state"),
     ("train_one_epoch", forgets_to_clip, "the gradients are not clipped"),
     ("train_one_epoch", forgets_to_learn, "the weights never change"),

@@ -15,18 +15,6 @@ def learning_rate_schedule(learning_rate, lr_decay, max_epoch, num_epochs):
     return learning_rate * lr_decay**decays
 
 
-def clipped_sgd_step(params, grads, learning_rate, max_grad_norm):
-    """One step of SGD with clipping by the global norm: the new weight and bias, and the norm before clipping."""
-    squares = sum((grad**2).sum() for grad in grads.values())
-    norm = np.sqrt(squares)
-    scale = max_grad_norm / max(norm, max_grad_norm)
-    new = {}
-    for name in params:
-        step = learning_rate * scale * grads[name]
-        new[name] = params[name] - step
-    return new["weight"], new["bias"], norm
-
-
 def train_one_epoch(params, config, data, learning_rate):
     """Train on each window of the streams (batch_len, B) in turn: the windows' losses (K,), the epoch's perplexity."""
     params = {name: param.copy() for name, param in params.items()}
@@ -40,3 +28,15 @@ def train_one_epoch(params, config, data, learning_rate):
         losses.append(loss)
     steps = len(losses) * config.num_steps
     return np.array(losses), perplexity(sum(losses), steps)
+
+
+def walk_and_mean(w, pulls, learning_rate, start):
+    """SGD on windows with loss |w - pulls[k]|^2 / 2: the last weights, and their mean from step `start` on."""
+    K = len(pulls)
+    mean = np.zeros_like(w)
+    for k in range(K):
+        gradient = w - pulls[k]
+        w = w - learning_rate * gradient
+        if k >= start:
+            mean = mean + w / (K - start)
+    return w, mean
