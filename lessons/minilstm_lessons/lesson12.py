@@ -311,6 +311,14 @@ EXERCISES = (
                 "the weights that are kept are not divided by keep_prob: the mean of the mask must be 1",
             ),
             Mistake(
+                {MASK: "mask = (u < keep_prob) * keep_prob"},
+                "the weights that are kept are multiplied by keep_prob: they have to make up for the others, so divide",
+            ),
+            Mistake(
+                {MASK: "mask = (u < 1 - keep_prob) / keep_prob"},
+                "kept where u is below 1 - keep_prob: keep_prob is the probability to keep",
+            ),
+            Mistake(
                 {MASK: "mask = (u >= keep_prob) / keep_prob"},
                 "kept and dropped are swapped: a weight is kept where u is below keep_prob",
             ),

@@ -93,6 +93,12 @@ def drops_what_it_should_keep(x, r, u, keep_prob, W_ih, W_hh, b):
     return y, dW_ih, m * dW_hh, db
 
 
+def makes_the_rest_smaller(x, r, u, keep_prob, W_ih, W_hh, b):
+    m = np.where(u < keep_prob, keep_prob, 0)
+    y, dW_ih, dW_hh, db = window(x, r, W_ih, m * W_hh, b)
+    return y, dW_ih, m * dW_hh, db
+
+
 def masked_on_the_way_back_only(x, r, u, keep_prob, W_ih, W_hh, b):
     y, dW_ih, dW_hh, db = window(x, r, W_ih, W_hh, b)
     return y, dW_ih, dW_hh * (u < keep_prob) / keep_prob, db
@@ -217,6 +223,7 @@ WRONG = [
     ("weight_drop", gradient_not_scaled, "the others' is not divided by keep_prob"),
     ("weight_drop", weights_not_scaled, "the mean of the mask must be 1"),
     ("weight_drop", drops_what_it_should_keep, "kept and dropped are swapped"),
+    ("weight_drop", makes_the_rest_smaller, "are multiplied by keep_prob"),
     ("weight_drop", masked_on_the_way_back_only, "the LSTM was run with all its recurrent weights"),
     ("weight_drop", drops_nothing, "nothing is dropped"),
     ("weight_drop", drops_units, "whole columns were dropped"),
