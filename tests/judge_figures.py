@@ -17,10 +17,10 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parent))
 
-from minilstm_lessons import EXERCISES
+from minilstm_lessons import EXERCISES, LESSONS
 from minilstm_lessons.judge import draw_case, judge
 
-LESSONS = [f"lesson{n:02}" for n in range(1, 12)]
+NAMES = [lesson.__name__.partition(".")[2] for lesson in LESSONS]
 MEASURED = (  # words that say what is measured, and no cause
     "max relative error", "wrong shape", "stopped with", "expected", "is all zeros", "unchanged", "factor of",
     "in float32", "not written", "another order", "wait for it", "one too few", "is never used", "called again",
@@ -48,11 +48,11 @@ def count(verbose):
         if verbose and kind in ("right, called wrong", "wrong, called right", "cause: false", "cause: words missing"):
             print(f"{kind}: {name} {function.__name__}: {verdict}", file=sys.stderr)
 
-    for lesson in LESSONS:
+    for lesson in NAMES:
         for name, function in import_module(f"right_answers.{lesson}").RIGHT:
             verdict = judge(function, EXERCISES[name])
             note(f"right, called {'right' if verdict.status == 'right' else 'wrong'}", name, function, verdict)
-    for part in (*LESSONS, "evasions", "evasions_gpu", "natural", "no_cause"):
+    for part in (*NAMES, "evasions", "evasions_gpu", "natural", "no_cause"):
         for name, function, words, *excluded in import_module(f"wrong_answers.{part}").WRONG:
             verdict = judge(function, EXERCISES[name])
             note(f"wrong, called {'right' if verdict.status == 'right' else 'wrong'}", name, function, verdict)

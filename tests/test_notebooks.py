@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from minilstm_lessons import EXERCISES
+from minilstm_lessons import LESSONS as MODULES
 from minilstm_lessons.build import cover_of, pictures_of, run_notebook
 
 LESSONS = Path(__file__).parents[1] / "lessons"
@@ -40,8 +41,8 @@ def exercises_of(path):
     ]
 
 
-def test_there_are_eleven_lessons():
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(1, 12)]
+def test_there_is_a_notebook_for_each_lesson():
+    assert [f"lesson{path.stem[:2]}" for path in NOTEBOOKS] == [lesson.__name__.partition(".")[2] for lesson in MODULES]
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Wrong answers whose cause nothing shows: (exercise, function, words the judge must say, words it must not say).
 
-For each of these the judge has once named a cause that was false.
+For most of these the judge has once named a cause that was false.
 """
 
 import numpy as np
@@ -77,6 +77,38 @@ def another_activation(x, h_prev, W_ih, W_hh, b):
 
 FACTOR = "factor of", "another for each draw", "mean is meant", "sum is meant"
 NAMED = "stands where", "swapped", "is missing", "transposed"
+
+
+def each_step_alone(x, r, u, keep_prob, weight_ih, weight_hh, bias):
+    mask = (u < keep_prob) / keep_prob
+    h = c = np.zeros_like(r[0])
+    params = {"weight_ih": weight_ih, "weight_hh": mask * weight_hh, "bias": bias}
+    outputs, total = [], [0, 0, 0]
+    for t in range(len(x)):
+        y, (h, c), cache = lstm_forward(x[t : t + 1], (h, c), params)
+        grads = lstm_backward(r[t : t + 1], None, cache)[2]
+        outputs.append(y[0])
+        total = [old + new for old, new in zip(total, grads.values(), strict=True)]
+    return np.array(outputs), total[0], mask * total[1], total[2]
+
+
+def geometric_mixture(p_model, h, targets, size, theta, weight):
+    p = p_model.copy()
+    for t in range(1, len(h)):
+        kept = slice(max(0, t - size), t)
+        held = np.bincount(targets[kept], soft(theta * h[kept] @ h[t]), minlength=p.shape[1])
+        mixed = p[t] ** (1 - weight) * held**weight
+        p[t] = mixed / mixed.sum()
+    return p
+
+
+def both_gradients_at_the_words(weight, ids, dx, h, dlogits):
+    dh = dlogits @ weight
+    dweight = dlogits.T @ h
+    np.add.at(dweight, ids, dx + dh)
+    return weight[ids], h @ weight.T, dh, dweight
+
+
 WRONG = [
     ("cross_entropy_backward", ids_for_one_hot, "max relative error", NAMED),
     ("truncated_bptt", no_loop_at_all, "the full gradient, of one window", ("swapped",)),
@@ -90,4 +122,7 @@ WRONG = [
     ("lstm_step_forward", concatenated_the_wrong_way, "stopped with ValueError", ("sum", "transpose", *NAMED)),
     ("inverted_dropout", squares_its_argument, "dx: max relative error", NAMED),
     ("rnn_step_forward", another_activation, "max relative error", (*NAMED, "sigmoid")),
+    ("weight_drop", each_step_alone, "dweight_hh: max relative error", ["mask", "dropped", "divided", "handed back"]),
+    ("cache_probabilities", geometric_mixture, "right at 1 time step", ["swapped", "sum", "alone", "off by one"]),
+    ("tied_embedding", both_gradients_at_the_words, "dweight: max relative error", ["road", "dx was added", "mean"]),
 ]
