@@ -5,6 +5,7 @@ The two processes are in two_processes.py.
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -39,8 +40,8 @@ def count_dense(config, vocab_size):
 def scaling(preset):
     """What the project has measured of a preset on two processes (benchmarks/scaling.py), in seconds and bytes.
 
-    Returns a dict with "rows", "received", and for "this machine" and "1000 Mb/s" a dict: the seconds of "one", "apart",
-    "strong" and "weak", and the numbers p, q, a, c, latency and bandwidth of the model.
+    Returns a dict with "rows", "received", and for "this machine" and "1000 Mb/s" a dict: the seconds of "one",
+    "apart", "strong" and "weak", and the numbers p, q, a, c, latency and bandwidth of the model.
     """
     result = json.loads(measured("scaling-cpu.json").read_text(encoding="utf-8"))
     raw = result["raw"][preset]
@@ -50,6 +51,12 @@ def scaling(preset):
         places[place] = seconds | result["model"][preset][place]
     first = raw["this machine"]
     return {"rows": first["rows"], "received": first["bytes"]["strong"], **places}
+
+
+def predicted_many(preset, kind):
+    """The project's fuller model of many workers with a batch each: number of workers -> times the words of one."""
+    result = json.loads(measured("scaling-cpu.json").read_text(encoding="utf-8"))
+    return {int(R): row["speedup"] for R, row in result["predicted"][preset][kind]["workers"].items()}
 
 
 def machine_of(preset, latency, bandwidth):
@@ -113,7 +120,7 @@ def passed_on(arrays):
     R, n = len(arrays), len(arrays[0])
     bounds = [k * n // R for k in range(R + 1)]
     halfway, sent = np.array(arrays), np.zeros(R)
-    for k, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for k, (first, last) in enumerate(pairwise(bounds)):
         total = halfway[k, first:last].copy()
         for step in range(1, R):  # from rank k on, once around
             r = (k + step) % R
@@ -207,7 +214,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"mean_rows[places] += share * own_rows": "mean_rows[: len(own_rows)] += share * own_rows"},
-                "the rows were added in the order in which they stand, whatever their ids: row k belongs to word ids[k]",
+                "the rows were added in the order in which they stand, whatever their ids: row k is of word ids[k]",
             ),
             Mistake(
                 {"np.unique(np.concatenate(ids))": "np.sort(np.concatenate(ids))"},
@@ -244,8 +251,8 @@ EXERCISES = (
             ),
             Mistake(
                 {"halfway = held.copy()": "halfway = held"},
-                "what is said to be held halfway is what is held at the end: halfway each rank has one complete chunk (an "
-                "array that is changed later has to be copied)",
+                "what is said to be held halfway is what is held at the end: halfway each rank has one complete chunk "
+                "(an array that is changed later has to be copied)",
             ),
             Mistake(
                 {"return halfway, held, sent": "return halfway / R, held / R, sent"},

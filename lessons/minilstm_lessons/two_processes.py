@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +48,8 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Of K steps: losses, norms and seconds, each (K,); the weights at the end; and of two processes also the bytes that
-    came through the pipe in the last step, and a fingerprint of the weights of each process."""
+    """Of K steps: losses, norms and seconds, each (K,), and the weights at the end. Of two processes also the bytes
+    that came through the pipe in the last step, and a fingerprint of the weights of each process."""
 
     losses: np.ndarray
     norms: np.ndarray
@@ -60,7 +60,7 @@ class Result(NamedTuple):
 
 
 def train(job, step, params, watch=None) -> Result:
-    """Take all steps of a job, step(inputs, targets, learning_rate) -> loss, norm; watch(params) is called after each."""
+    """Take all steps of a job, by step(inputs, targets, learning_rate) -> loss, norm; after each watch(params)."""
     rows = []
     for inputs, targets in job.windows:
         start = time.perf_counter()
@@ -134,10 +134,8 @@ def second_process(job):
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
-                try:
+                with suppress(OSError):  # what was to be written
                     pipe.close()
-                except OSError:  # what was to be written
-                    pass
 
 
 class Pipes:

@@ -26,7 +26,7 @@ def gathered(parts, ids, rows, add=lambda old, new, p: old + p * new):
 
 
 def of_the_first_alone(parts, ids, rows):
-    used, values = gathered(parts, ids, rows)
+    _, values = gathered(parts, ids, rows)
     return ids[0], values[: len(ids[0])]
 
 
@@ -48,8 +48,11 @@ def dense_only(dense, ids, rows, streams):
     return np.average(dense, axis=0, weights=streams)
 
 
-def ring(rounds=lambda R: R - 1, first=(0, 1), adds=(True, False), chunk_of=lambda k, n, R: (k * n // R, (k + 1) * n // R),
-         count=lambda size: size, scale=1.0):  # fmt: skip
+def chunk(k, n, R):
+    return k * n // R, (k + 1) * n // R
+
+
+def ring(rounds=lambda R: R - 1, first=(0, 1), adds=(True, False), chunk_of=chunk, count=lambda size: size, scale=1.0):
     """A student's ring, with one part of it otherwise."""
 
     def ring_allreduce(arrays):
