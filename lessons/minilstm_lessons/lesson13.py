@@ -90,14 +90,13 @@ def steps_to(target, config, corpus, learning_rate, limit, every=10):
 
 def draw_shares(rng, R, N, M, D):
     """Gradients of processes with unequal numbers of streams, some of whose words are the same and some are not."""
-    V = D + 4
-    ids = [np.sort(rng.permutation(V - 1)[:D]) for _ in range(R)]
-    ids[-1][-1] = V - 1  # a word that one process alone has read
-    ids[0][0] = ids[-1][0]
+    V, counts = D + 8, rng.permutation(np.arange(R) + 3)  # words read by each
+    ids = [np.append(1, rng.permutation(np.arange(2, V - 1))[: count - 1]) for count in counts]  # word 1 by all
+    ids[-1] = np.append(ids[-1], V - 1)  # the last word by one alone
     return {
         "dense": [rng.standard_normal((N, M)) for _ in range(R)],
-        "ids": [np.unique(own) for own in ids],
-        "rows": [rng.standard_normal((len(np.unique(own)), D)) for own in ids],
+        "ids": [np.sort(own) for own in ids],
+        "rows": [rng.standard_normal((len(own), D)) for own in ids],
         "streams": rng.permutation(np.arange(1, R + 1) * 3 + rng.integers(0, 3, R)),
     }
 
@@ -234,6 +233,21 @@ EXERCISES = (
                 "the last n % R numbers are in no chunk: chunk k ends at (k + 1) n // R",
             ),
             Mistake(
+                {
+                    "bounds = np.arange(R + 1) * n // R": "bounds = np.append(0, np.cumsum("
+                    "[len(a) for a in np.array_split(held[0], R)]))"
+                },
+                "these are the chunks of np.array_split, of which the longer come first: chunk k is from k n // R to "
+                "(k + 1) n // R",
+            ),
+            Mistake(
+                {
+                    "held[(r + 1) % R, chunk] += held[r, chunk]": "held[(r - 1) % R, chunk] += held[r, chunk]",
+                    "held[(r + 1) % R, chunk] = held[r, chunk]": "held[(r - 1) % R, chunk] = held[r, chunk]",
+                },
+                "the messages go around the other way, from rank r to rank r - 1",
+            ),
+            Mistake(
                 {"held[(r + 1) % R, chunk] += held[r, chunk]": "held[(r + 1) % R, chunk] = held[r, chunk]"},
                 "in the first half what arrives overwrites what is there: it has to be added",
             ),
@@ -276,7 +290,7 @@ EXERCISES = (
             ),
             Mistake(
                 {"return halfway, held, sent": "return halfway, held, np.full(R, 2.0 * (R - 1) * n)"},
-                "in each round a rank sends one chunk, not the whole array",
+                "this is 2 (R - 1) n, which is what all ranks together send: each sends one chunk in a round",
             ),
         ),
     ),

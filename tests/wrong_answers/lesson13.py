@@ -85,6 +85,30 @@ mean_at_the_end = ring(scale="mean")
 one_round_too_few = ring(rounds=lambda R: R - 2)
 
 
+def the_other_way(arrays):
+    R, n = len(arrays), len(arrays[0])
+    held, sent = np.stack(arrays), np.zeros(R)
+    edges = [k * n // R for k in range(R + 1)]
+    for s in range(2 * R - 2):
+        old = held.copy()
+        for r in range(R):
+            k = (r - s if s < R - 1 else r + 1 - (s - R + 1)) % R
+            part = slice(edges[k], edges[k + 1])
+            held[r - 1, part] = old[r, part] + (old[r - 1, part] if s < R - 1 else 0)
+            sent[r] += edges[k + 1] - edges[k]
+        if s == R - 2:
+            halfway = held.copy()
+    return halfway, held, sent
+
+
+def longer_ones_first(k, n, R):
+    edges = np.cumsum([0] + [len(part) for part in np.array_split(np.arange(n), R)])
+    return edges[k], edges[k + 1]
+
+
+as_array_split = ring(chunk_of=longer_ones_first)
+
+
 def no_ring_at_all(arrays):
     total = np.sum(arrays, axis=0)
     R, n = len(arrays), len(total)
@@ -137,8 +161,10 @@ WRONG = [
     ("ring_allreduce", hands_out_the_wrong_chunk, "begins with a chunk that is not complete"),
     ("ring_allreduce", counts_messages, "messages were counted"),
     ("ring_allreduce", mean_at_the_end, "at the end these are means"),
+    ("ring_allreduce", the_other_way, "the messages go around the other way"),
+    ("ring_allreduce", as_array_split, "these are the chunks of np.array_split"),
     ("ring_allreduce", one_round_too_few, "max relative error"),
-    ("ring_allreduce", no_ring_at_all, "in each round a rank sends one chunk, not"),
+    ("ring_allreduce", no_ring_at_all, "which is what all ranks together send"),
     ("ring_allreduce", two_results, "expected 3"),
     ("predicted_speedups", efficiency, "this is the efficiency"),
     ("predicted_speedups", weak_upside_down, "upside down"),
