@@ -64,7 +64,7 @@ while len(seconds["right"]) < 3 or not Path({stop!r}).exists():
         seconds[name].append(time.perf_counter() - start)
         assert (verdict.status == "right") == (name == "right")
     time.sleep(0.2)
-print(json.dumps(seconds))
+print(json.dumps({{"check": seconds, "cpu_seconds": time.process_time()}}))
 """
 
 
@@ -91,7 +91,7 @@ def lesson(number):
 
 
 def run_at_once(numbers):
-    """Run lessons that start together, beside a kernel that checks answers: rows of the lessons, seconds of check."""
+    """Run lessons that start together, beside a kernel that checks answers: rows of the lessons and of that kernel."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(numbers) + 1) as pool:
         stop = Path(folder, "stop")
         checks = pool.submit(run, notebook_of(CHECKER.format(stop=str(stop))))
@@ -99,9 +99,7 @@ def run_at_once(numbers):
             rows = dict(zip(numbers, pool.map(run, map(lesson, numbers)), strict=True))
         finally:
             stop.touch()
-        seconds = checks.result()
-    return rows, {name: {"median": median(seconds[name]), "longest": max(seconds[name])}
-                  for name in seconds if name != "seconds"}  # fmt: skip
+        return rows, checks.result()
 
 
 def class_of(alone):
@@ -130,13 +128,17 @@ def main():
         row = result["alone"][number] = run(lesson(number))
         print(f"{number:6}{row['seconds']:11.1f}{row['cpu_seconds']:12.1f}{row['pss']:10.0f}{row['peak']:11.0f}"
               f"{row['threads']:10}", flush=True)  # fmt: skip
+    cores = result["machine"]["cores"]
     for numbers in ((), *AT_ONCE):
-        rows, checks = run_at_once(numbers)
-        times = {number: row["seconds"] / result["alone"][number]["seconds"] for number, row in rows.items()}
-        work = sum(row["cpu_seconds"] for row in rows.values()) / result["machine"]["cores"]
-        last = max((row["seconds"] for row in rows.values()), default=0)
-        result["at once"].append({"lessons": rows, "check": checks, "times as long as alone": times,
-                                  "seconds until all are done": last, "processor seconds / cores": work})  # fmt: skip
+        load = os.getloadavg()[0]
+        rows, checker = run_at_once(numbers)
+        last = max((row["seconds"] for row in rows.values()), default=0.0)
+        work = sum(row["cpu_seconds"] for row in (*rows.values(), checker)) / cores
+        checks = {name: {"median": median(times), "longest": max(times)} for name, times in checker["check"].items()}
+        ratios = {number: row["seconds"] / result["alone"][number]["seconds"] for number, row in rows.items()}
+        result["at once"].append({"load before": load, "lessons": rows, "times as long as alone": ratios,
+                                  "check": checks, "seconds until all are done": last,
+                                  "processor seconds / cores": work})  # fmt: skip
         print(
             f"{len(rows)} at once: all done after {last:.0f} s (work / cores {work:.0f} s); check, median and longest:",
             ", ".join(f"{name} {row['median']:.1f}, {row['longest']:.1f}" for name, row in checks.items()),
