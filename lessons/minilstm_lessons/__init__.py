@@ -21,6 +21,7 @@ from minilstm_lessons import (
     lesson10,
     lesson11,
     lesson12,
+    lesson13,
 )
 from minilstm_lessons.exercise import keep_sources
 from minilstm_lessons.judge import Verdict, judge
@@ -30,7 +31,7 @@ use_threads(1)
 
 LESSONS = (
     lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10, lesson11,
-    lesson12,
+    lesson12, lesson13,
 )  # fmt: skip
 EXERCISES = {exercise.name: exercise for lesson in LESSONS for exercise in lesson.EXERCISES}
 MAX_CHARS = 2000  # of a verdict

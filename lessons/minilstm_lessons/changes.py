@@ -7,11 +7,11 @@ import numpy as np
 
 SIGNS = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.MatMult: "@", ast.Pow: "**",
-    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==",
+    ast.Mod: "%", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==",
 }  # fmt: skip
 OTHERS = {  # operators that are written for one another
     ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add,), ast.Mult: (ast.Div, ast.Add), ast.Div: (ast.Mult, ast.FloorDiv),
-    ast.FloorDiv: (ast.Div,), ast.MatMult: (ast.Mult,), ast.Pow: (ast.Mult,),
+    ast.FloorDiv: (ast.Div,), ast.Mod: (ast.FloorDiv,), ast.MatMult: (ast.Mult,), ast.Pow: (ast.Mult,),
     ast.Lt: (ast.Gt, ast.LtE), ast.LtE: (ast.Gt, ast.Lt, ast.Eq), ast.Gt: (ast.Lt, ast.GtE), ast.GtE: (ast.Lt, ast.Gt),
 }  # fmt: skip
 FUNCTIONS = {  # names of functions and methods that are written for one another
@@ -22,7 +22,7 @@ FUNCTIONS = {  # names of functions and methods that are written for one another
 }  # fmt: skip
 PARTS = {  # what is missing if one side of an operation is
     ast.Add: "a term", ast.Sub: "a term", ast.Mult: "a factor", ast.MatMult: "a factor", ast.Div: "a division",
-    ast.FloorDiv: "a division", ast.Pow: "a power",
+    ast.FloorDiv: "a division", ast.Mod: "a remainder, %,", ast.Pow: "a power",
 }  # fmt: skip
 SIGMOID = ast.parse("lambda z: 1 / (1 + np.exp(-z))", mode="eval").body
 LONGEST = 16  # characters of the solution in a slip's name
