@@ -475,6 +475,7 @@ def test_the_smoke_test_fails_on_a_wrong_number_and_on_an_error(tmp_path, monkey
     monkeypatch.setattr(smoke, "check_products", lambda cupy: [("product", np.nan, 1e-5), ("other", 2e-5, 1e-5)])
     monkeypatch.setattr(smoke, "check_kernels", broken)
     monkeypatch.setattr(smoke, "check_steps", lambda cupy: [("steps", 1e-5, 1e-4)])
+    monkeypatch.setattr(smoke, "check_evaluation", lambda cupy: [])
     monkeypatch.setattr(smoke, "check_ids", lambda cupy: [])
     monkeypatch.setattr(sys, "argv", ["smoke", "--out", str(tmp_path)])
     assert smoke.main() == 1
