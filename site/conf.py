@@ -17,6 +17,7 @@ extensions = [
     "sphinxcontrib.katex",
     "sphinx_codeautolink",
 ]
+highlight_language = "none"
 exclude_patterns = ["static", "front.html"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
@@ -29,6 +30,7 @@ myst_links_external_new_tab = False
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["cupy", "cupyx", "cupy_backends", "mpi4py", "tensorboardX"]
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 100
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -44,6 +46,8 @@ html_theme = "sphinx_book_theme"
 html_title = "minilstm"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_favicon = "static/favicon.svg"
+html_context = {"default_mode": "auto"}
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {

@@ -1,7 +1,7 @@
 """Build the web site: ``pip install -e ".[site]" && python -m site_build -o build/site``.
 
-In turn: pages and pictures are staged (staging.py), Sphinx makes HTML of them with its warnings as errors, JupyterLite goes
-into the folder `run` (lite.py), and every link is checked (links.py). The site is put in place whole, or not at all.
+In turn: pages and pictures are staged (staging.py), Sphinx makes HTML of them with its warnings as errors, JupyterLite
+goes into the folder `run` (lite.py), and every link is checked (links.py). It is put in place whole, or not at all.
 """
 
 import argparse
@@ -58,25 +58,31 @@ def run_sphinx(pages, made):
         template.unlink()
 
 
-def is_missing(module):
-    """Whether a package is not installed."""
-    try:
-        return importlib.util.find_spec(module) is None
-    except ModuleNotFoundError:
-        return True
+def missing_packages():
+    """Which of the packages in NEEDED are not installed."""
+
+    def is_missing(module):
+        try:
+            return importlib.util.find_spec(module) is None
+        except ModuleNotFoundError:  # of a package in a package
+            return True
+
+    return [module for module in NEEDED if is_missing(module)]
 
 
 def main(argv=None):
     """The command; returns its status."""
     parser = argparse.ArgumentParser(prog="python -m site_build", description="Build the web site.")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "build/site", help="folder (build/site)")
-    parser.add_argument("--address", metavar="URL", help="only write another address of the repository into the project")
+    parser.add_argument(
+        "--address", metavar="URL", help="only write another address of the repository into the project"
+    )
     args = parser.parse_args(argv)
     try:
         if args.address:
             set_address(args.address)
             return 0
-        if missing := [module for module in NEEDED if is_missing(module)]:
+        if missing := missing_packages():
             raise SiteError(f'{", ".join(missing)} is missing; run pip install -e ".[site]" (it brings node too)')
         build(args.output.absolute())
     except (SiteError, OSError) as error:

@@ -1,4 +1,7 @@
-"""The address of the repository. It stands in one place, [project.urls] of pyproject.toml; README.md repeats it in badges."""
+"""The address of the repository, from [project.urls] of pyproject.toml. README.md's badges repeat it.
+
+This is where to change it: ``python -m site_build --address https://github.com/OWNER/NAME``.
+"""
 
 import os
 import re
@@ -59,7 +62,7 @@ def readme_badges():
 
 
 def set_address(address):
-    """Write another address of the repository into pyproject.toml, and the badges that follow from it into README.md."""
+    """Write another address of the repository into pyproject.toml, and its badges into README.md."""
     if not FORM.fullmatch(address):
         raise SiteError(f"{address!r} is no address of a repository, expected https://github.com/OWNER/NAME")
     os.environ.pop("MINILSTM_REPOSITORY", None)

@@ -38,6 +38,6 @@ def coloured(words):
     parts = []
     for i, word in enumerate(words):
         style = f"--colour:{word['colour']};--ink:{'#fff' if word['dark'] else '#000'};--turn:{i}"
-        text = f'<span style="{style}" title="{word["bits"]} bits">{escape(word["word"])}<small>{word["bits"]}</small></span>'
-        parts.append(text)
+        bits = word["bits"]
+        parts.append(f'<span style="{style}" title="{bits} bits">{escape(word["word"])}<small>{bits}</small></span>')
     return "".join(parts)

@@ -1,5 +1,6 @@
-"""Check every link of the built site: pages, fragments, pictures, style sheets, scripts, and that nothing is loaded from
-outside.
+"""Check every link of the built site: pages, places in pages, pictures, style sheets, scripts.
+
+Nothing may be loaded from outside; links that lead outside are only looked at, not followed.
 """
 
 import re
@@ -7,7 +8,15 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 LOADING = {"img": "src", "script": "src", "link": "href", "source": "src", "iframe": "src", "video": "src"}
-QUIET_LINKS = {"canonical", "search", "index", "next", "prev", "author", "copyright"}  # <link rel=...> that loads nothing
+QUIET_LINKS = {
+    "canonical",
+    "search",
+    "index",
+    "next",
+    "prev",
+    "author",
+    "copyright",
+}  # <link rel=...> that loads nothing
 STYLE_URL = re.compile(r"url\(\s*[\"']?([^\"')]+)[\"']?\s*\)|@import\s+[\"']([^\"']+)")
 
 

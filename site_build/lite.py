@@ -1,7 +1,7 @@
 """The lessons in the browser: JupyterLite with Python compiled to WebAssembly, and this package's wheel in its index.
 
-The folder `run` of the site. The page itself comes from the site; Python, NumPy, Matplotlib and safetensors are loaded by
-the reader's browser from Pyodide's server when a kernel starts, because no package registry has them for WebAssembly.
+The folder `run` of the site. The pages come from the site; Python, NumPy, Matplotlib and safetensors are loaded by the
+reader's browser from Pyodide's server when a kernel starts, because no package registry has them for WebAssembly.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 
 from site_build import ROOT, SiteError
 
-WHEELS = "comm==0.2.3", "threadpoolctl==3.6.0", "tqdm==4.67.1"  # pure Python; without comm the kernel hangs offline
+WHEELS = ("comm==0.2.3",)  # without it the kernel hangs offline; the rest of what it needs comes with Pyodide
 TIME_LIMIT = 600  # seconds
 
 
@@ -28,7 +28,7 @@ def build_lite(work, output):
         "LiteBuildConfig": {
             "contents": [str(lessons)],
             "output_dir": str(output),
-            "apps": ["notebooks", "lab"],
+            "apps": ["notebooks", "lab", "repl"],
             "no_unused_shared_packages": True,
             "no_sourcemaps": True,
         },

@@ -1,6 +1,5 @@
 """The pages of the API reference: one a module, from its docstrings."""
 
-
 import ast
 
 from site_build import ROOT
@@ -43,13 +42,21 @@ def write_reference(folder):
     The index lists them by itself: a hundred entries in the navigation would make Sphinx five times as slow.
     """
     (folder / "api").mkdir(exist_ok=True)
-    index = [*title("Reference", "="), "From the docstrings. The names of the public interface are in :doc:`minilstm`.", ""]
+    index = [
+        *title("Reference", "="),
+        "From the docstrings. The names of the public interface are in :doc:`minilstm`.",
+        "",
+    ]
     for group in ORDER:
         names = [name for name in MODULES.values() if group_of(name) == group]
         index += [*title(group, "-"), *(f"- :doc:`{name}`: {first_sentence(name)}" for name in names), ""]
     (folder / "api/index.rst").write_text("\n".join(index), encoding="utf-8")
     for name in MODULES.values():
-        body = public_names() if name == "minilstm" else [f".. automodule:: {name}", "   :members:", "   :ignore-module-all:"]
+        body = (
+            public_names()
+            if name == "minilstm"
+            else [f".. automodule:: {name}", "   :members:", "   :ignore-module-all:"]
+        )
         lines = [":orphan:", "", ":doc:`Reference <index>`", "", *title(name, "="), *body, ""]
         (folder / "api" / f"{name}.rst").write_text("\n".join(lines), encoding="utf-8")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from site_build import ROOT, SiteError
 
-KATEX = "katex-0.16.22.tgz", "e9e0d167db3175481cbadaff38e8d90b130f6a3ddb451a47e43c577fd511f365"  # as sphinxcontrib-katex
+KATEX = (
+    "katex-0.16.22.tgz",
+    "e9e0d167db3175481cbadaff38e8d90b130f6a3ddb451a47e43c577fd511f365",
+)  # as sphinxcontrib-katex
 CACHE = ROOT / "build/npm"
 TIME_LIMIT = 300  # seconds
 
@@ -27,7 +30,13 @@ def fetch(archive, sha256):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         package = "@".join(archive.removesuffix(".tgz").rsplit("-", 1))
-        program = [f"{ROOT_DIR}/bin/node", f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js", "pack", "--silent", package]
+        program = [
+            f"{ROOT_DIR}/bin/node",
+            f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js",
+            "pack",
+            "--silent",
+            package,
+        ]
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             try:
                 subprocess.run(program, cwd=folder, check=True, capture_output=True, text=True, timeout=TIME_LIMIT)

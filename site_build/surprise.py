@@ -1,7 +1,7 @@
 """Score the sentences of the front page: ``python -m site_build.surprise runs/toy-...``, a run of `minilstm train`.
 
-Writes site/surprise.json: how surprised the model is by each word of two sentences, and the probabilities that the model
-and the grammar of the toy language give to the words a visitor can choose. The site is built from that file, so building it trains nothing.
+Writes site/surprise.json: how surprised the model is by each word of two sentences, and the probabilities that the
+model and the grammar of the toy language give to the words a visitor can choose. Building the site trains nothing.
 """
 
 import json
@@ -64,7 +64,9 @@ def main(run):
             _, place = grammar.advance(place, word)
         exact = grammar.next_words(place)
         model = {word: 2 ** -bits_of(f"{context} {word}")[-1] for word in words.split()}
-        return [{"word": word, "model": round_to(p), "grammar": round_to(exact.get(word, 0))} for word, p in model.items()]
+        return [
+            {"word": word, "model": round_to(p), "grammar": round_to(exact.get(word, 0))} for word, p in model.items()
+        ]
 
     data = {
         "sentences": [coloured(sentence) for sentence in SENTENCES],
