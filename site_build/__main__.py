@@ -49,10 +49,13 @@ def build(output):
 def run_sphinx(pages, made):
     """Run Sphinx; a warning is an error."""
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", pages, made]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        lines = [line for line in done.stderr.split("\n") if "WARNING" in line or "ERROR" in line or "rror:" in line]
-        raise SiteError("Sphinx complains:\n  " + "\n  ".join(lines or [done.stderr.strip()]))
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:  # no pipe: a process left behind would keep it open
+        status = subprocess.run(list(map(str, command)), cwd=ROOT, stderr=errors).returncode
+        errors.seek(0)
+        text = errors.read()
+    if status:
+        lines = [line for line in text.split("\n") if "WARNING" in line or "ERROR" in line or "rror:" in line]
+        raise SiteError("Sphinx complains:\n  " + "\n  ".join(lines or [text.strip() or f"status {status}"]))
     shutil.rmtree(made / ".doctrees", ignore_errors=True)
     for template in (made / "_static").glob("*macros.html"):  # the themes' own, no pages
         template.unlink()

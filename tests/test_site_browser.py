@@ -86,7 +86,11 @@ def test_the_kernel_starts_and_installs_our_wheel(browser, address, tmp_path):
     context.route(f"{CDN}**", answer_with(files))
     page = context.new_page()
     page.goto(f"{address}run/notebooks/index.html?path={LESSON}")
-    page.wait_for_selector('[data-status="idle"]', timeout=DEAD)
+    page.locator(".jp-CodeCell .cm-content").first.click()  # in the cell that installs
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("print(6 * 7)")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".jp-OutputArea-output :text-is('42')", timeout=DEAD)
     page.goto(f"{address}run/repl/index.html?kernel=python&code={quote(code)}")
     page.wait_for_selector(".jp-OutputArea-output :text('found 0.')", timeout=DEAD)
     context.close()

@@ -1,4 +1,4 @@
-"""Lessons in a browser: there Python is compiled to WebAssembly and computes five to twenty times as slowly."""
+"""Lessons in a browser: there Python is compiled to WebAssembly, and they took 3 to 26 times as long."""
 
 import sys
 
