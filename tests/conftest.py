@@ -1,9 +1,5 @@
-import os
 import random
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -43,17 +39,11 @@ def shared_corpus_dir(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("shared") / "corpus")
 
 
-def run_site_build(*args, options=()):
-    """Run the command that builds the web site; returns its status and what it printed."""
-    root = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (root, root / "lessons")))}
-    command = [sys.executable, *options, "-m", "site_build", *map(str, args)]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """The web site, built once; skipped without the extra `site`."""
+    from site_tools import run_site_build
+
     from site_build.__main__ import missing_packages
 
     if missing := missing_packages():

@@ -5,8 +5,8 @@ import re
 from html import unescape
 
 import pytest
+from site_tools import run_site_build
 
-from conftest import run_site_build
 from site_build import ROOT, SiteError
 from site_build.address import readme_badges
 from site_build.links import problems_of

@@ -8,7 +8,7 @@ import subprocess
 from urllib.parse import quote
 
 import pytest
-from site_browser import CDN, CHROMIUM, FLAGS, answer_with, pyodide_files, served, watch
+from site_tools import CDN, CHROMIUM, FLAGS, answer_with, pyodide_files, served, watch
 
 from site_build import ROOT, SiteError
 

@@ -1,8 +1,9 @@
-"""What the tests of the built web site need: a server on this machine, a Chromium, and a Pyodide from npm."""
+"""What the tests of the web site need: the command, a server on this machine, a Chromium, and a Pyodide from npm."""
 
 import functools
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 PYODIDE = "314.0.6"
 PYODIDE_SHA256 = "d78ac549b28a2a58600cd06f44e017024151775f8c6b2d73fab1475400d38ea2"
@@ -19,6 +21,14 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+
+def run_site_build(*args, options=()):
+    """Run the command that builds the web site; returns its status and what it printed."""
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (root, root / "lessons")))}
+    command = [sys.executable, *options, "-m", "site_build", *map(str, args)]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
 
 class Handler(SimpleHTTPRequestHandler):
