@@ -22,7 +22,7 @@ extensions = [
 ]
 highlight_language = "none"
 exclude_patterns = ["static", "front.html"]
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = ["mystnb.unknown_mime_type", "codeautolink.parse_block"]  # a cell with a magic is no Python
 
 nb_execution_mode = "off"  # the outputs are kept in the notebooks
 nb_merge_streams = True

@@ -73,6 +73,12 @@ def missing_packages():
     return [module for module in NEEDED if is_missing(module)]
 
 
+def refuse(message):
+    """Say what is wrong in one line; the status is 2."""
+    print(f"site_build: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def main(argv=None):
     """The command; returns its status."""
     parser = argparse.ArgumentParser(prog="python -m site_build", description="Build the web site.")
@@ -80,6 +86,7 @@ def main(argv=None):
     parser.add_argument(
         "--address", metavar="URL", help="only write another address of the repository into the project"
     )
+    parser.error = refuse
     args = parser.parse_args(argv)
     try:
         if args.address:
@@ -89,8 +96,7 @@ def main(argv=None):
             raise SiteError(f'{", ".join(missing)} is missing; run pip install -e ".[site]" (it brings node too)')
         build(args.output.absolute())
     except (SiteError, OSError) as error:
-        print(f"site_build: {error}", file=sys.stderr)
-        return 2
+        refuse(error)
     print(f"The site is in {args.output}; look at it with python -m http.server -d {args.output}")
     return 0
 

@@ -94,9 +94,11 @@ def test_a_missing_tool_is_one_line(tmp_path):
     assert not (tmp_path / "site").exists()
 
 
-@pytest.mark.parametrize("url", ["https://example.org/a/b", "github.com/a/b"])
-def test_an_address_that_is_none_is_one_line(url):
-    done = run_site_build("--address", url)
+@pytest.mark.parametrize(
+    "args", [("--address", "https://example.org/a/b"), ("--address", "github.com/a/b"), ("--adress",)]
+)
+def test_a_mistaken_command_is_one_line(args):
+    done = run_site_build(*args)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
