@@ -73,9 +73,9 @@ def check_gradients(
     Returns
     -------
     results : list of GradientCheck
-        One per parameter. The relative error of a slope is |a - n| / max(|a|, |n|, 1e-3 times the largest gradient of
-        any parameter), because differences are rounding noise where a gradient nearly vanishes. A NaN in one gradient
-        makes the error of that parameter infinite, and of no other.
+        One per parameter. The relative error of a slope is ``|a - n| / max(|a|, |n|, s)``, where s is 1e-3 times the
+        largest gradient of any parameter, because differences are rounding noise where a gradient nearly vanishes. A
+        NaN in one gradient makes the error of that parameter infinite, and of no other.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def central_difference(loss_at: Callable[[float], float], h: float) -> float:
 
 
 def relative_error(analytic: float, numeric: float, scale: float = 0.0) -> float:
-    """|a - n| / max(|a|, |n|, scale): 0 if a and n are equal, infinite if one is not finite.
+    """``|a - n| / max(|a|, |n|, scale)``: 0 if a and n are equal, infinite if one is not finite.
 
     Examples
     --------

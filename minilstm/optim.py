@@ -15,7 +15,7 @@ from minilstm.types import Array, Grads, Params
 
 
 def squared_norm(grad: Array | SparseGradient) -> Array:
-    """||g||^2 of one gradient, array () of at least float32; a repeated row of an embedding counts once."""
+    """``||g||^2`` of one gradient, array () of at least float32; a repeated row of an embedding counts once."""
     values = grad.values if isinstance(grad, SparseGradient) else grad
     values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
     if isinstance(grad, SparseGradient):
@@ -71,7 +71,7 @@ def sgd(params: Params, grads: Grads, learning_rate: float | Array) -> None:
 def decay_weights(params: Params, rate: float | Array) -> None:
     """W <- W - rate * W, in place, apart from the gradients (Loshchilov and Hutter, arXiv 1711.05101).
 
-    For SGD, with rate = learning_rate * weight_decay, this is the gradient of weight_decay / 2 |W|^2.
+    For SGD, with rate = learning_rate * weight_decay, this is the gradient of ``weight_decay / 2 |W|^2``.
     """
 
     def decay(W: Array) -> None:

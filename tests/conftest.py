@@ -37,3 +37,18 @@ def corpus_dir(tmp_path):
 def shared_corpus_dir(tmp_path_factory):
     """The same corpus, written once; only for tests that do not change it."""
     return write_corpus(tmp_path_factory.mktemp("shared") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The web site, built once; skipped without the extra `site`."""
+    from site_tools import run_site_build
+
+    from site_build.__main__ import missing_packages
+
+    if missing := missing_packages():
+        pytest.skip(f'{", ".join(missing)} not installed: pip install -e ".[site]"')
+    output = tmp_path_factory.mktemp("site") / "built"
+    done = run_site_build("-o", output)
+    assert done.returncode == 0, done.stderr
+    return output

@@ -3,7 +3,8 @@
     (1)  activation regularisation             R_t = alpha / (B H) |m * h_t|^2               m: the dropout mask
     (2)  temporal activation regularisation    S_t = beta / (B H) |h_t - h_{t-1}|^2          S_0 = 0
 
-They are added to the loss of each step; |.|^2 sums over all B H units. The first keeps outputs small, the second slow.
+They are added to the loss of each step; ``|.|^2`` sums over all B H units. The first keeps outputs small, the second
+slow.
 """
 
 import numpy as np

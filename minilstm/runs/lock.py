@@ -13,6 +13,7 @@ try:
     import fcntl
 except ImportError:  # Windows, where runs are not locked
     fcntl = None  # type: ignore[assignment]
+flock = getattr(fcntl, "flock", None)  # neither are they in a browser: JupyterLite's module fcntl is empty
 
 MARK = b"minilstm\n"  # contents of the file `lock`
 
@@ -39,8 +40,8 @@ def locked(run: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"cannot write {run / 'lock'}: {error.strerror}; choose another directory") from None
         try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if flock:
+                flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
                 f"{run} is being trained by another process; wait for it to end, or choose another directory"

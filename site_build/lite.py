@@ -1,0 +1,49 @@
+"""The lessons in the browser: JupyterLite with Python compiled to WebAssembly, and this package's wheel in its index.
+
+The folder `run` of the site. The pages come from the site; Python, NumPy, Matplotlib and safetensors are loaded by the
+reader's browser from Pyodide's server when a kernel starts, because no package registry has them for WebAssembly.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+
+from site_build import ROOT, SiteError
+
+WHEELS = ("comm==0.2.3",)  # without it the kernel hangs offline; the rest of what it needs comes with Pyodide
+TIME_LIMIT = 600  # seconds
+
+
+def build_lite(work, output):
+    """Build JupyterLite with the lessons and our wheel; `work` is a folder to work in."""
+    wheels, lessons = work / "wheels", work / "notebooks"
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels], "our wheel cannot be built", ROOT)
+    run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", wheels, *WHEELS],
+        "pip cannot fetch the wheels for the browser", ROOT)  # fmt: skip
+    lessons.mkdir()
+    for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.ipynb")):
+        shutil.copyfile(path, lessons / path.name)
+    config = {
+        "LiteBuildConfig": {
+            "contents": [str(lessons)],
+            "output_dir": str(output),
+            "apps": ["notebooks", "lab", "repl"],
+            "no_unused_shared_packages": True,
+            "no_sourcemaps": True,
+        },
+        "PipliteAddon": {"piplite_urls": sorted(map(str, wheels.glob("*.whl")))},
+    }
+    (work / "jupyter_lite_config.json").write_text(json.dumps(config), encoding="utf-8")
+    run([sys.executable, "-m", "jupyterlite_core", "build"], "JupyterLite cannot be built", work)
+
+
+def run(command, failure, folder):
+    """Run a program; a SiteError with its last line if it fails."""
+    try:
+        done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SiteError(f"{failure}: {error}") from None
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().split("\n")
+        raise SiteError(f"{failure}: {lines[-1]}")
