@@ -281,6 +281,9 @@ def test_a_function_that_is_imported_where_functions_are_pasted_is_ours(cells, t
     found = find("lstm_step_backward", 6, pasted, tmp_path)
     assert found.function is None
     assert found.words.startswith("imported, not written")
+    save(tmp_path, 6, "def lstm_step_backward(*a):\n    ...")
+    part = choose("lstm_step_backward", 6, find("lstm_step_backward", 6, pasted, tmp_path), {})
+    assert part.words.startswith("imported, not written")
     save(tmp_path, 6, text_of(6))  # the student's own is in the notebook
     assert find("lstm_step_backward", 6, pasted, tmp_path).where == "06_lesson.ipynb"
 

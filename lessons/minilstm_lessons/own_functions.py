@@ -37,7 +37,7 @@ class Definition(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A function of the student's; or why there is none, or none that can be loaded."""
+    """A function of the student's; and words on why there is none, or none that can be loaded, in a place before."""
 
     function: Any
     where: str = ""
@@ -159,7 +159,7 @@ def find(name, lesson, pasted, folder):
                 if imported:
                     words = words or imported
                     continue
-                return Found(load(name, definitions), path.name)
+                return Found(load(name, definitions), path.name, words)
             except Exception as error:
                 words = words or f"{type(error).__name__} where it is defined: {error}"
     return Found(None, words=words)
@@ -247,7 +247,7 @@ def choose(name, lesson, found, stands_in):
     if status == "right":
         return Part(name, lesson, function, True, f"right ({found.where})")
     if status == "not written":
-        return Part(name, lesson, solution, False, "not written")
+        return Part(name, lesson, solution, False, found.words or "not written")
     return Part(
         name, lesson, solution, False, text.removeprefix(f"{name} is not right yet: ").removeprefix(f"{name}: ")
     )
