@@ -1,6 +1,7 @@
 """Grading: a class of 20 synthetic submissions; one that crashes, hangs or does harm costs only its own points."""
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -12,9 +13,9 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from minilstm_lessons import EXERCISES
+from minilstm_lessons import EXERCISES, LESSONS, check
 from minilstm_lessons.exercise import source_of, with_mistakes
-from minilstm_lessons.grade import gradescope_json, main, safe_cell
+from minilstm_lessons.grade import gradescope_json, gradescope_names, main, safe_cell
 from minilstm_lessons.grading.extract import NoAnswerError, allowed_names, find_answer, parse_cells
 from minilstm_lessons.grading.messages import BrokenError, decode, encode, receive, send
 from minilstm_lessons.grading.submissions import Cell, find_submissions, read_cells
@@ -305,7 +306,7 @@ def test_whose_a_file_is(tmp_path):
 
 def answer_in(*cells, name="softmax"):
     files = [parse_cells([Cell(f"cell {n}", text) for n, text in enumerate(cells)])]
-    answer = find_answer(name, files, allowed_names(EXERCISES[name].solution))
+    answer = find_answer(name, files, allowed_names(EXERCISES[name]))
     return [answer.cells[cell].text.splitlines()[0] for cell, *_ in answer.keep]
 
 
@@ -341,6 +342,65 @@ def test_what_the_solution_of_an_exercise_calls_an_answer_may_call():
     assert answer_in(*cells, name="stack_layers") == [cells[0], "def stack_layers(*a): return lstm_forward"]
     with pytest.raises(NoAnswerError, match="imported, not written"):
         answer_in(*cells[:1], "def lstm_step_forward(*a): return lstm_forward", name="lstm_step_forward")
+
+
+def test_in_weight_drop_an_answer_may_call_the_dropout_that_the_notebook_shows():
+    cells = "from minilstm.layers.dropout import dropout_backward, dropout_forward, dropout_mask", ""
+    answer = "def weight_drop(*a): return dropout_backward(dropout_forward(*a), a)"
+    assert answer_in(*cells, answer, name="weight_drop") == [cells[0], answer]
+    for refused in (
+        answer.replace("dropout_backward", "dropout_mask"),
+        answer.replace("weight_drop", "tied_embedding"),
+    ):
+        with pytest.raises(NoAnswerError, match="imported, not written"):
+            answer_in(*cells, refused, name=refused.partition("(")[0].removeprefix("def "))
+
+
+def test_the_teachers_page_names_the_lessons_in_which_an_answer_may_import():
+    lessons = [n for n, lesson in enumerate(LESSONS, 1) if any(map(allowed_names, lesson.EXERCISES))]
+    *first, last = map(str, lessons)
+    page = (NOTEBOOK.parent / "TEACHING.md").read_text(encoding="utf-8")
+    assert f"Lessons {', '.join(first)} and {last} build on the package" in page
+
+
+AGREE = {  # exercise -> answers that `check` calls right
+    "softmax": (
+        body("x = logits.astype(np.float32)", "e = np.exp(x - x.max(1, keepdims=True)).astype(float)",
+             "return e / e.sum(1, keepdims=True)"),
+        body("e = own(logits)", "return e / e.sum(1, keepdims=True)")
+        + 'def own(x):\n    return np.exp((x - x.max(1, keepdims=True)).astype("float32")).astype(float)\n',
+    ),
+    "weight_drop": (
+        "from minilstm.layers.dropout import dropout_backward, dropout_forward\n"
+        "from minilstm.layers.lstm import lstm_backward, lstm_forward\n"
+        + source_of(EXERCISES["weight_drop"].solution).replace("mask * weight_hh", "dropout_forward(weight_hh, mask)")
+        .replace('mask * grads["weight_hh"]', 'dropout_backward(grads["weight_hh"], mask)'),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in AGREE.items() for text in texts])
+def test_what_check_calls_right_is_right_for_the_grader(name, text, tmp_path):
+    (tmp_path / "ada.py").write_text(NUMPY + text)
+    spec = importlib.util.spec_from_file_location("ada", tmp_path / "ada.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    verdict = check(getattr(module, name))
+    assert verdict.status == "right", verdict
+    assert ("in float32" in verdict.text) == (name == "softmax")
+    arguments = [str(tmp_path / "ada.py"), "--single", "--exercises", name, "--seed", "1001"]
+    assert main([*arguments, "-o", str(tmp_path / "grades.csv")]) == 0
+    assert grades_in(tmp_path / "grades.csv")["ada"][name] == "1", grades_in(tmp_path / "grades.csv")
+
+
+def test_gradescope_has_a_file_for_each_student_on_every_file_system():
+    students = ["Lee", "anna", "Anna", "Özil", "Äzil", "O\u0308zil", "_zil", "a/b", "a_b"]
+    names = gradescope_names(students)
+    assert len({name.lower() for name in names.values()}) == len(students)
+    assert all(name.isascii() and "/" not in name for name in names.values())
+    assert names["Lee"] == "Lee.json"
+    assert gradescope_names(reversed(students)) == names
 
 
 def test_the_notebook_as_shipped_is_not_written():

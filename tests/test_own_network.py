@@ -12,16 +12,21 @@ from minilstm_lessons import EXERCISES
 from minilstm_lessons.lesson08 import package_epoch
 from minilstm_lessons.own_functions import Part, choose, find, judge_within, load, own_or_ours, read_definitions
 from minilstm_lessons.own_network import (
+    FLOAT32_ERROR,
+    FLOAT32_STEP,
     PARTS,
     SOLUTIONS,
+    STEP,
     TRIAL,
     TRIAL_DATA,
     assemble,
     collect,
     count_of_yours,
     describe,
+    errors_at,
     gradient_errors,
     network_of,
+    parts_in_float32,
     trial_losses,
     try_out,
 )
@@ -135,6 +140,7 @@ def test_a_pasted_function_comes_first_and_needs_no_imports(tmp_path):
     save(tmp_path, 8, "def train_one_epoch(params, config, data, learning_rate):\n    ...")
     pasted = dict(NOTHING_PASTED)
     exec(text_of(8), pasted)  # without the imports of its notebook
+    pasted["In"] = ["", "from minilstm.model import zero_state", text_of(8)]
     found = find("train_one_epoch", 8, pasted, tmp_path)
     assert found.where == "pasted here"
     assert choose("train_one_epoch", 8, found, {}).is_yours
@@ -190,6 +196,96 @@ OTHERWISE = [(name, function) for answers in (lesson02, lesson03, lesson05, less
 def test_a_right_answer_written_otherwise_fits_in(name, function):
     part = try_out(Part(name, PARTS[name], function, True, "right"))
     assert part.is_yours, part.words
+
+
+IN_FLOAT32 = {
+    "softmax": lesson02.softmax_in_float32,
+    "softmax_layer_backward": lesson02.layer_in_float32,
+    "numerical_gradient": lesson03.with_nditer,
+    "lstm_step_forward": lesson06.forward_in_float32,
+    "lstm_step_backward": lesson06.step_in_float32,
+    "stack_layers": lesson07.stack_in_float32,
+}
+
+
+def softmax_that_hides_float32(logits):
+    exps = np.exp(logits.astype(np.float32) - logits.max(1, keepdims=True))
+    return (exps / exps.sum(1, keepdims=True)).astype(float)
+
+
+def numerical_gradient_of_rounded_losses(loss, x, h):
+    return SOLUTIONS["numerical_gradient"](lambda moved: np.float32(loss(moved)), x, h)
+
+
+HIDDEN = [("softmax", softmax_that_hides_float32), ("numerical_gradient", numerical_gradient_of_rounded_losses)]
+
+
+@pytest.mark.parametrize(("name", "function"), OTHERWISE + HIDDEN, ids=[f.__name__ for _, f in OTHERWISE + HIDDEN])
+def test_the_check_of_the_gradient_knows_which_parts_are_in_float32(name, function, capsys):
+    functions = SOLUTIONS | {name: function}
+    in_float32 = function in [*IN_FLOAT32.values(), *(function for _, function in HIDDEN)]
+    assert parts_in_float32(functions) == [name] * in_float32
+    errors = gradient_errors(assemble(functions))
+    assert max(errors.values()) < (FLOAT32_ERROR / 2 if in_float32 else 1e-8)
+    assert f"in float32: {name}. So the step h is 0.03" in capsys.readouterr().out or not in_float32
+
+
+def test_a_network_in_float32_is_right_within_what_is_said_and_a_wrong_one_is_not(capsys):
+    functions = SOLUTIONS | IN_FLOAT32
+    assert max(gradient_errors(assemble(functions)).values()) < FLOAT32_ERROR / 2
+    assert capsys.readouterr().out.startswith(f"in float32: {', '.join(sorted(IN_FLOAT32, key=order_said))}. So")
+    assert max(errors_at(assemble(functions), STEP).values()) > FLOAT32_ERROR  # why the step is larger
+
+    def forgets_dh(dout, dh_next, *rest):
+        return IN_FLOAT32["lstm_step_backward"](dout, 0 * dh_next, *rest)
+
+    assert max(gradient_errors(assemble(functions | {"lstm_step_backward": forgets_dh})).values()) > 10 * FLOAT32_ERROR
+
+
+def order_said(name):
+    """The order in which parts in float32 are named: `numerical_gradient` last."""
+    return name == "numerical_gradient", [*PARTS].index(name)
+
+
+def test_of_the_package_the_gradient_is_checked_with_the_small_step_and_without_a_word(capsys):
+    network = assemble(SOLUTIONS)
+    assert gradient_errors(network) == errors_at(network, STEP) != errors_at(network, FLOAT32_STEP)
+    assert not capsys.readouterr().out
+
+
+IMPORT = "from minilstm_lessons.solutions.lesson06 import lstm_step_backward"
+IMPORTED = {
+    "solution": [IMPORT],
+    "after a definition": ["def lstm_step_backward(*a):\n    return 1", IMPORT],
+    "module": ["import minilstm_lessons.solutions.lesson06 as s", "lstm_step_backward = s.lstm_step_backward"],
+    "called": [IMPORT + " as ours", "def lstm_step_backward(*a):\n    return ours(*a)"],
+    "within": [f"def lstm_step_backward(*a):\n    {IMPORT} as ours\n    return ours(*a)"],
+}
+
+
+@pytest.mark.parametrize("cells", IMPORTED.values(), ids=IMPORTED)
+def test_a_function_that_is_imported_is_ours(cells, tmp_path):
+    save_all(tmp_path)
+    save(tmp_path, 6, text_of(6).replace("def lstm_step_backward", "def another"), *cells)
+    parts = by_name(collect(NOTHING_PASTED, tmp_path))
+    assert [name for name, part in parts.items() if not part.is_yours] == ["lstm_step_backward"]
+    assert parts["lstm_step_backward"].words.startswith("imported, not written")
+    assert parts["lstm_step_backward"].function is SOLUTIONS["lstm_step_backward"]
+
+
+@pytest.mark.parametrize("cells", IMPORTED.values(), ids=IMPORTED)
+def test_a_function_that_is_imported_where_functions_are_pasted_is_ours(cells, tmp_path):
+    pasted = NOTHING_PASTED | {"In": ["", "import numpy as np", *cells]}
+    for cell in cells:
+        exec(cell, pasted)
+    found = find("lstm_step_backward", 6, pasted, tmp_path)
+    assert found.function is None
+    assert found.words.startswith("imported, not written")
+    save(tmp_path, 6, "def lstm_step_backward(*a):\n    ...")
+    part = choose("lstm_step_backward", 6, find("lstm_step_backward", 6, pasted, tmp_path), {})
+    assert part.words.startswith("imported, not written")
+    save(tmp_path, 6, text_of(6))  # the student's own is in the notebook
+    assert find("lstm_step_backward", 6, pasted, tmp_path).where == "06_lesson.ipynb"
 
 
 def test_the_network_computes_what_the_package_computes():

@@ -41,6 +41,8 @@ class Exercise(NamedTuple):
     mistakes : tuple of Mistake
     small : tuple of str
         Results of which each element is held against its own size, however small it is beside others.
+    allowed : tuple of function
+        Of the package: an answer may import and call them, beside those that the solution calls.
     """
 
     solution: Callable
@@ -52,6 +54,7 @@ class Exercise(NamedTuple):
     gradients: dict = {}  # noqa: RUF012, a NamedTuple's default
     mistakes: tuple = ()
     small: tuple = ()
+    allowed: tuple = ()
 
     @property
     def name(self):

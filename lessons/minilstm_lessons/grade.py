@@ -5,6 +5,7 @@ Each submission is graded in a process of its own, and each answer runs in anoth
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
@@ -214,15 +216,29 @@ def gradescope_json(results, points, seed):
     }  # fmt: skip
 
 
-def gradescope_path(options, student):
-    if options.single:
-        return options.gradescope
-    return options.gradescope / f"{re.sub(r'[^A-Za-z0-9 ._-]', '_', student)}.json"
+def gradescope_names(students):
+    """A file for each student, student -> name: the student's own, with _ for what not every file system takes.
+
+    Names that would be the same, or differ in capital letters only, are made longer by letters which follow from the
+    student's name alone, so another run gives the same.
+
+    Examples
+    --------
+    >>> gradescope_names(["Ada", "Lee"])
+    {'Ada': 'Ada.json', 'Lee': 'Lee.json'}
+    """
+    safe = {student: re.sub(r"[^A-Za-z0-9 ._-]", "_", student) for student in students}
+    number = Counter(name.lower() for name in safe.values())
+    for student, name in safe.items():
+        if number[name.lower()] > 1:
+            safe[student] = f"{name}-{hashlib.sha256(os.fsencode(student)).hexdigest()[:12]}"
+    return {student: f"{name}.json" for student, name in safe.items()}
 
 
 def grade_class(options, submissions, exercises, points, rows, header, seed):
     """Grade those who are not in `rows` yet, and write after each."""
     left = {student: files for student, files in submissions.items() if safe_cell(student) not in rows}
+    names = gradescope_names(submissions)
     bar = tqdm(total=len(submissions), initial=len(submissions) - len(left), unit="submission", file=sys.stderr)
     with bar, ThreadPoolExecutor(options.jobs) as pool:
         futures = {
@@ -234,7 +250,8 @@ def grade_class(options, submissions, exercises, points, rows, header, seed):
                 student, results = futures[future], future.result()
                 if options.gradescope:
                     text = json.dumps(gradescope_json(results, points, seed), indent=1)
-                    atomic_write(gradescope_path(options, student), text + "\n")
+                    path = options.gradescope if options.single else options.gradescope / names[student]
+                    atomic_write(path, text + "\n")
                 rows[safe_cell(student)] = row_of(student, results, points, seed)
                 write_rows(options.output, header, rows)
                 bar.update()

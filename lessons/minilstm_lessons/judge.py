@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
         return {"right": "✔ ", "not written": "… "}.get(self.status, "✘ ") + self.text
 
 
-def judge(function, exercise, rounds=ROUNDS, seed=0):
+def judge(function, exercise, rounds=ROUNDS, seed=0, marked=False):
     """Judge a student's function.
 
     Parameters
@@ -50,6 +50,9 @@ def judge(function, exercise, rounds=ROUNDS, seed=0):
         Random shapes to try.
     seed : int
         Of the random arguments.
+    marked : bool
+        Whether the function's text is known to name float32 (see `names_float32`). Where the text can be read from the
+        function, as in a notebook, the judge reads it there too.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def judge(function, exercise, rounds=ROUNDS, seed=0):
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():  # the verdict says it
         warnings.simplefilter("ignore")
-        return judge_cases(function, exercise, [draw_case(exercise, rng) for rng in generators(seed, rounds)])
+        return judge_cases(function, exercise, [draw_case(exercise, rng) for rng in generators(seed, rounds)], marked)
 
 
 def generators(seed, rounds):
@@ -66,11 +69,16 @@ def generators(seed, rounds):
     return [np.random.default_rng([seed, n]) for n in range(rounds)]
 
 
-def judge_cases(function, exercise, cases):
+def names_float32(source):
+    """Whether float32 stands anywhere in a student's text, a Source."""
+    return bool(names_used(source) & FLOAT32)
+
+
+def judge_cases(function, exercise, cases, marked=False):
     """The verdict on some draws."""
     name = exercise.name
     source = run(read_source, function)[0]
-    given, marked = [], bool(source and names_used(source) & FLOAT32)
+    given, marked = [], marked or bool(source and names_float32(source))
     for case in cases:
         arguments = copy.deepcopy(case.arguments)
         value, error = run(function, *arguments.values())

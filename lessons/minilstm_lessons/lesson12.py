@@ -289,6 +289,7 @@ EXERCISES = (
         {"outputs": "(T, B, H)", "dweight_ih": "(4H, D)", "dweight_hh": "(4H, H)", "dbias": "(4H,)"},
         loss=weight_drop_loss,
         gradients={"dweight_ih": "weight_ih", "dweight_hh": "weight_hh", "dbias": "bias"},
+        allowed=(dropout_forward, dropout_backward),  # the notebook shows them above the exercise
         mistakes=(
             Mistake(
                 {GRADIENT: 'dweight_hh = grads["weight_hh"]'},

@@ -21,6 +21,8 @@ import numpy as np
 from IPython.core.inputtransformer2 import TransformerManager
 
 from minilstm_lessons import EXERCISES, check
+from minilstm_lessons.grading import submissions
+from minilstm_lessons.grading.extract import NoAnswerError, allowed_names, find_answer, parse_cells
 
 MAX_SECONDS = 20  # for one judgement
 MODULE = "your_notebooks"  # the module that functions read from notebooks belong to
@@ -35,7 +37,7 @@ class Definition(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A function of the student's; or why there is none, or none that can be loaded."""
+    """A function of the student's; and words on why there is none, or none that can be loaded, in a place before."""
 
     function: Any
     where: str = ""
@@ -127,20 +129,37 @@ def global_names(code):
     return names.union(*(global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)))
 
 
+def imported_words(name, cells):
+    """What the grader says of a function in these cells that is imported, or calls our own; else nothing."""
+    try:
+        find_answer(name, [parse_cells(cells)], allowed_names(EXERCISES[name]))
+    except NoAnswerError as error:
+        return str(error) if error.status == "imported" else ""
+    return ""
+
+
 def find(name, lesson, pasted, folder):
-    """A student's function: pasted into this notebook, or else from the notebook of its lesson that was saved last."""
-    own = pasted.get(name)
-    if isinstance(own, FunctionType) and own.__module__ == pasted.get("__name__"):
+    """A student's function: pasted into this notebook, or else from the notebook of its lesson that was saved last.
+
+    One that is imported is none.
+    """
+    own, entered = pasted.get(name), pasted.get("In", [])  # `In` has the cells that were run here, as Python
+    imported = imported_words(name, [submissions.Cell(f"cell {n}", text) for n, text in enumerate(entered)])
+    if isinstance(own, FunctionType) and own.__module__ == pasted.get("__name__") and not imported:
         return Found(own, "pasted here")
     paths = sorted(Path(folder).glob(f"*{lesson:02}_*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
-    words = "" if paths else "its notebook is not in this folder"
+    words = imported or ("" if paths else "its notebook is not in this folder")
     for path in paths:
         definitions, broken = read_definitions(path)
         if name in broken:
             words = words or f"{broken[name]} of {path.name}"
         elif name in definitions:
             try:
-                return Found(load(name, definitions), path.name)
+                imported = imported_words(name, submissions.read_cells(path))
+                if imported:
+                    words = words or imported
+                    continue
+                return Found(load(name, definitions), path.name, words)
             except Exception as error:
                 words = words or f"{type(error).__name__} where it is defined: {error}"
     return Found(None, words=words)
@@ -228,7 +247,7 @@ def choose(name, lesson, found, stands_in):
     if status == "right":
         return Part(name, lesson, function, True, f"right ({found.where})")
     if status == "not written":
-        return Part(name, lesson, solution, False, "not written")
+        return Part(name, lesson, solution, False, found.words or "not written")
     return Part(
         name, lesson, solution, False, text.removeprefix(f"{name} is not right yet: ").removeprefix(f"{name}: ")
     )

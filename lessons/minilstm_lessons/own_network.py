@@ -36,6 +36,10 @@ LSTM = [name.format(0) for name in LSTM_NAMES.values()]  # weight_ih, weight_hh,
 MATRICES = ["encoder.weight", "decoder.weight", *LSTM[:2]]  # all of them have H columns
 BIASES = ["decoder.bias", LSTM[2]]
 TOLERANCE = 1e-3  # relative, of losses in float32
+STEP, FLOAT32_STEP = 1e-4, 0.03  # of the gradient's check; a small step leaves of a loss in float32 only its rounding
+FLOAT32_ERROR = 1e-2  # relative, of a right gradient that is checked with the larger step, if parts are in float32
+ROUGH = 1e-9  # relative, of second differences over `TINY`: in float64 they are smaller, in float32 larger
+TINY = 2e-7
 LEG = 100  # windows of training between two looks at the validation text
 
 
@@ -52,6 +56,8 @@ class Network(NamedTuple):
         As in their exercises.
     calls : Counter
         How often the adapters have been called, by name.
+    functions : dict
+        The parts, by name.
     """
 
     train_one_epoch: Callable
@@ -61,6 +67,7 @@ class Network(NamedTuple):
     softmax: Callable
     numerical_gradient: Callable
     calls: Counter
+    functions: dict
 
 
 def collect(pasted, folder="."):
@@ -219,6 +226,7 @@ def assemble(functions):
         lambda logits: softmax(logits)[0],
         functions["numerical_gradient"],
         calls,
+        functions,
     )
 
 
@@ -255,7 +263,7 @@ def try_out(part):
     network, error, fits = assemble(SOLUTIONS | {part.name: part.function}), None, False
     try:
         if part.name == "numerical_gradient":
-            fits = max(gradient_errors(network).values()) < TOLERANCE
+            fits = max(errors_at(network, FLOAT32_STEP).values()) < FLOAT32_ERROR
         elif part.name == "learning_rate_schedule":
             fits = network.learning_rate_schedule(1.0, 0.5, 2, 4).shape == (4,)
         else:
@@ -275,16 +283,75 @@ def ours(part, words):
     return Part(part.name, part.lesson, SOLUTIONS[part.name], False, words)
 
 
-def gradient_errors(network, h=1e-4):
-    """Relative error of each matrix's gradient in a tiny network, against the network's `numerical_gradient`."""
-    config = Config(hidden_size=3, num_steps=4, batch_size=2, keep_prob=1.0, init_scale=0.5, dtype="float64")
-    data = np.random.default_rng(0).integers(5, size=(5, 2))
-    params, state = init_params(config, 5), zero_state(config, 2)
+CHECKED = Config(hidden_size=3, num_steps=4, batch_size=2, keep_prob=1.0, init_scale=0.5, dtype="float64")
+CHECKED_DATA = np.random.default_rng(0).integers(5, size=(5, 2))
+
+
+def checked_loss(network, params):
+    """Loss and gradients of the tiny network in which the gradient is checked."""
+    state = zero_state(CHECKED, CHECKED_DATA.shape[1])
+    return network.loss_and_gradients(params, CHECKED, CHECKED_DATA[:-1], CHECKED_DATA[1:], state)[:2]
+
+
+def gradient_errors(network):
+    """Relative error of each matrix's gradient in a tiny network, against the network's `numerical_gradient`.
+
+    If parts compute in float32, the step is larger, and a line says so and what errors to expect.
+    """
+    rough = parts_in_float32(network.functions)
+    if rough:
+        print(f"in float32: {', '.join(rough)}. So the step h is {FLOAT32_STEP} here, and a right gradient may show a "
+              f"relative error of up to {FLOAT32_ERROR:.0e}.")  # fmt: skip
+    return errors_at(network, FLOAT32_STEP if rough else STEP)
+
+
+def parts_in_float32(functions):
+    """Names of the parts that compute in float32, of those that the check of the gradient runs.
+
+    Along a line, what a part computes is smooth in float64. In float32 it goes up in steps, whatever it is returned as.
+    """
+    params, rough = init_params(CHECKED, 5), []
+    for name in ("softmax", "softmax_layer_backward", "lstm_step_forward", "lstm_step_backward", "stack_layers"):
+        network = assemble(SOLUTIONS | {name: functions[name]})
+
+        def values_at(moved, network=network):
+            loss, grads = checked_loss(network, moved)
+            return [np.asarray(loss), *grads.values()]
+
+        if functions[name] is not SOLUTIONS[name] and is_rough(values_at, params):
+            rough.append(name)
+    numerical_gradient = caller(functions, "numerical_gradient")
+    if functions["numerical_gradient"] is not SOLUTIONS["numerical_gradient"] and is_rough(
+        lambda at: numerical_gradient(lambda x: float(np.exp(x).sum()), at["x"], FLOAT32_STEP),
+        {"x": params["decoder.weight"]},
+    ):
+        rough.append("numerical_gradient")
+    return rough
+
+
+def is_rough(values_at, params, trials=8):
+    """Whether second differences of the arrays ``values_at(params)`` are larger than rounding in float64."""
+    rng = np.random.default_rng(0)
+    for _ in range(trials):
+        start = {name: param + 0.1 * rng.standard_normal(param.shape) for name, param in params.items()}
+        way = {name: TINY * rng.standard_normal(param.shape) for name, param in params.items()}
+        below, middle, above = (
+            values_at({name: param + n * way[name] for name, param in start.items()}) for n in (-1, 0, 1)
+        )
+        for a, b, c in zip(below, middle, above, strict=True):
+            if not abs(a - 2 * b + c).max() <= ROUGH * abs(b).max():
+                return True
+    return False
+
+
+def errors_at(network, h):
+    """The errors of `gradient_errors`, with differences of step h."""
+    params = init_params(CHECKED, 5)
 
     def loss_at(name, value):
-        return float(network.loss_and_gradients(params | {name: value}, config, data[:-1], data[1:], state)[0])
+        return float(checked_loss(network, params | {name: value})[0])
 
-    _, grads, _ = network.loss_and_gradients(params, config, data[:-1], data[1:], state)
+    _, grads = checked_loss(network, params)
     errors = {}
     for name in MATRICES:
         value = network.numerical_gradient(lambda x, name=name: loss_at(name, x), params[name], h)

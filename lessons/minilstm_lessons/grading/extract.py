@@ -25,6 +25,8 @@ class Answer(NamedTuple):
         Statements to run: the cell, the place in it, and of an import which of its names.
     names : dict of str to list of str
         Module of minilstm -> names that the answer uses.
+    statements : list of stmt
+        The answer's own statement, and those of the functions that it calls by name.
     remark : str
         What is to be told of it, whatever the verdict.
     """
@@ -32,6 +34,7 @@ class Answer(NamedTuple):
     cells: list
     keep: list
     names: dict
+    statements: list
     remark: str = ""
 
 
@@ -119,11 +122,17 @@ def names_needed(statement):
     return found
 
 
-def allowed_names(solution):
-    """The functions of minilstm that an exercise's solution calls, so that an answer may: dict of module -> names."""
-    found = {}
-    for name in solution.__code__.co_names:
-        value = solution.__globals__.get(name)
+def allowed_names(exercise):
+    """The functions of minilstm that an answer may call: those that the solution calls, and those that are `allowed`.
+
+    Returns
+    -------
+    dict of str to set of str
+        Module -> names.
+    """
+    solution, found = exercise.solution, {}
+    values = {name: solution.__globals__.get(name) for name in solution.__code__.co_names}
+    for name, value in (values | {function.__name__: function for function in exercise.allowed}).items():
         module = getattr(value, "__module__", None) or ""
         if module.partition(".")[0] == "minilstm":
             found.setdefault(module, set()).add(name)
@@ -168,7 +177,18 @@ def find_answer(name, files, allowed):
                 names.setdefault(module, set()).add(imported)
             if binding.alias is None:
                 wanted += names_needed(binding.statement)
-    return Answer(file.cells, statements_of(keep), {module: sorted(found) for module, found in names.items()}, remark)
+    names = {module: sorted(found) for module, found in names.items()}
+    return Answer(file.cells, statements_of(keep), names, statements_read(name, file), remark)
+
+
+def statements_read(name, file):
+    """What the judge reads of an answer in a notebook: its statement, and those of the functions that it calls."""
+    answer = file.bindings[name][-1].statement
+    called = {
+        node.func.id for node in ast.walk(answer) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    helpers = [file.bindings[other][-1].statement for other in sorted(called - {name}) if other in file.bindings]
+    return [answer, *(helper for helper in helpers if isinstance(helper, ast.FunctionDef))]
 
 
 def since_last_definition(bindings):

@@ -30,8 +30,9 @@ from minilstm_lessons import EXERCISES
 from minilstm_lessons.grading.extract import NO_IMPORT, NoAnswerError, allowed_names, find_answer, parse_cells
 from minilstm_lessons.grading.messages import BrokenError, decode, encode, receive, send
 from minilstm_lessons.grading.submissions import MAX_FILES, read_cells
-from minilstm_lessons.judge import judge
+from minilstm_lessons.judge import judge, names_float32
 from minilstm_lessons.on_device import OnDevice
+from minilstm_lessons.source import Source
 
 WORKER = Path(__file__).with_name("worker.py")
 FOLDERS = [str(Path(package.__file__).parent) for package in (minilstm, minilstm_lessons)]
@@ -216,7 +217,8 @@ def spoil(value):
 def grade_exercise(exercise, files, order, folder):
     """Status, words and what was printed, for one exercise of a submission."""
     name, limits = exercise.name, Limits(order["seconds"], order["memory"])
-    answer = find_answer(name, files, allowed_names(exercise.solution))
+    answer = find_answer(name, files, allowed_names(exercise))
+    marked = names_float32(Source(answer.statements, [], []))
     parameters = [*inspect.signature(exercise.solution).parameters]
     with working(folder, limits) as (worker, scratch):
         first = {
@@ -227,7 +229,7 @@ def grade_exercise(exercise, files, order, folder):
         try:
             ask(worker, first, (), {})
             worker.left = limits.seconds
-            verdict = judge(partial(call, worker, parameters), exercise, rounds=ROUNDS, seed=order["seed"])
+            verdict = judge(partial(call, worker, parameters), exercise, ROUNDS, order["seed"], marked)
             status, words = verdict.status, verdict.text
             if status == "not written":
                 words = f"{name} returned nothing: not written yet, or without its return"
