@@ -7,6 +7,7 @@ goes into the folder `run` (lite.py), and every link is checked (links.py). It i
 import argparse
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ def build(output):
     from site_build.registry import unpack_katex
     from site_build.staging import stage
 
+    if output.is_symlink() or output.resolve().is_relative_to(ROOT / "site"):
+        raise SiteError(f"{output} is a link, or inside the folder that the site is made of; choose another folder")
     if output.exists() and not (output / MARK).exists() and (not output.is_dir() or any(output.iterdir())):
         raise SiteError(f"{output} exists and is no site of this command; choose another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -40,9 +43,9 @@ def build(output):
         (made / MARK).touch()
         (made / ".nojekyll").touch()  # GitHub Pages would leave out folders such as _static
         if problems := problems_of(made):
-            raise SiteError(f"{len(problems)} dead links:\n  " + "\n  ".join(problems))
+            raise SiteError(f"{len(problems)} places to mend:\n  " + "\n  ".join(problems))
         if output.exists():
-            shutil.rmtree(output)
+            output.rename(work / "older")  # it is removed with `work`
         made.rename(output)
 
 
@@ -88,9 +91,11 @@ def main(argv=None):
     )
     parser.error = refuse
     args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # to clean up as after Ctrl-C
     try:
-        if args.address:
+        if args.address is not None:
             set_address(args.address)
+            print(f"{args.address} stands in pyproject.toml and in the badges of README.md")
             return 0
         if missing := missing_packages():
             raise SiteError(f'{", ".join(missing)} is missing; run pip install -e ".[site]" (it brings node too)')

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from site_build import ROOT, SiteError
 
-FORM = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
+FORM = re.compile(r"https://github\.com/[A-Za-z0-9][A-Za-z0-9-]*/(?![-.]*$)[A-Za-z0-9._-]+(?<!\.git)")
 BADGES = re.compile(r"<!-- badges -->\n.*?<!-- /badges -->\n\n?", re.S)
 
 

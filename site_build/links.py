@@ -1,6 +1,7 @@
-"""Check every link of the built site: pages, places in pages, pictures, style sheets, scripts.
+"""Check every link of the built site: pages, places in pages, pictures, style sheets, scripts; and the maths.
 
-Nothing may be loaded from outside; links that lead outside are only looked at, not followed.
+Nothing may be loaded from outside; links that lead outside are only looked at, not followed. A formula that KaTeX could
+not set, or that Markdown did not take for one, stands in the page as an error or as TeX.
 """
 
 import re
@@ -17,16 +18,19 @@ QUIET_LINKS = {
     "author",
     "copyright",
 }  # <link rel=...> that loads nothing
+NO_PROSE = {"script", "style", "code", "pre", "math", "textarea", "title"}
+TEX = re.compile(r"\$|\\[A-Za-z]{2,}")
+KATEX_ERROR = re.compile(r"katex-error|color:\s*#cc0000")
 STYLE_URL = re.compile(r"url\(\s*[\"']?([^\"')]+)[\"']?\s*\)|@import\s+[\"']([^\"']+)")
 
 
 class Page(HTMLParser):
-    """What a page of HTML links to, what it loads, and its anchors."""
+    """What a page of HTML links to, what it loads, its anchors, and the TeX that is left in its text."""
 
     def __init__(self, text):
         super().__init__()
         self.links, self.loads, self.anchors = [], [], set()
-        self.in_style = False
+        self.tex, self.inside = [], []  # inside: the open tags of NO_PROSE
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -38,14 +42,20 @@ class Page(HTMLParser):
         if address and not (tag == "link" and values.get("rel") in QUIET_LINKS):
             self.loads.append(address)
         self.loads += style_urls(values.get("style") or "")
-        self.in_style = tag == "style"
+        if KATEX_ERROR.search(f"{values.get('class')} {values.get('style')}"):
+            self.tex.append(values.get("title") or "an unknown command")
+        if tag in NO_PROSE:
+            self.inside.append(tag)
 
     def handle_data(self, data):
-        if self.in_style:
+        if "style" in self.inside:
             self.loads += style_urls(data)
+        if not self.inside and TEX.search(data):
+            self.tex.append(" ".join(data.split())[:100])
 
     def handle_endtag(self, tag):
-        self.in_style = False
+        if tag in self.inside:
+            del self.inside[self.inside.index(tag) :]
 
 
 def style_urls(text):
@@ -54,13 +64,17 @@ def style_urls(text):
 
 
 def problems_of(site, skip=("run",)):
-    """Dead links and loads from outside in a built site, one line each; folders in `skip` are other people's pages."""
+    """Dead links, loads from outside and broken maths in a built site, one line each.
+
+    Folders in `skip` are other people's pages.
+    """
     files = [path for path in sorted(site.rglob("*")) if path.relative_to(site).parts[0] not in skip]
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in files if path.suffix == ".html"}
     problems = []
     for path, page in pages.items():
         name = path.relative_to(site)
         problems += [f"{name}: loads {url} from outside" for url in page.loads if is_outside(url)]
+        problems += [f"{name}: broken maths: {text}" for text in page.tex]
         for link in [*page.links, *page.loads]:
             if problem := problem_of(link, path, site, pages):
                 problems.append(f"{name}: {problem}")

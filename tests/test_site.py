@@ -95,8 +95,14 @@ def test_a_missing_tool_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "args", [("--address", "https://example.org/a/b"), ("--address", "github.com/a/b"), ("--adress",)]
-)
+    "args",
+    [
+        *(("--address", address) for address in ("https://example.org/a/b", "github.com/a/b", "", "https://github.com/../a",
+                                                 "https://github.com/a/b.git", "https://github.com/a/-")),
+        ("--adress",),
+        ("-o", ROOT / "site/out"),
+    ],
+)  # fmt: skip
 def test_a_mistaken_command_is_one_line(args):
     done = run_site_build(*args)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -157,4 +163,17 @@ def test_the_link_check_finds_each_kind(tmp_path):
         "a.html: http://x.org is not https",
         "a.html: c.png leads to nothing",
         "a.css: loads //x.org/d.png from outside",
+    ]
+
+
+def test_maths_that_was_not_set_is_found(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<p>so $x_1$</p><code>$HOME \\alpha</code><p>a \\odot b</p><span class="katex-error" title="KaTeX: x">f</span>'
+        '<math><annotation>\\frac</annotation></math><span style="color:#cc0000">g</span>'
+    )
+    assert problems_of(tmp_path) == [
+        "a.html: broken maths: so $x_1$",
+        "a.html: broken maths: a \\odot b",
+        "a.html: broken maths: KaTeX: x",
+        "a.html: broken maths: an unknown command",
     ]

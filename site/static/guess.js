@@ -49,9 +49,11 @@ function answer(chosen, button) {
   next.onclick = () => {
     round = (round + 1) % rounds.length;
     show();
+    box.querySelector(".guess-words button").focus();
   };
   const answerBox = box.querySelector(".guess-answer");
   answerBox.replaceChildren(element("p", `${verdict} ${model}`), ...rows, next);
+  next.focus({ preventScroll: true });
 }
 
 box.hidden = false;
