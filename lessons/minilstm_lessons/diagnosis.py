@@ -1,7 +1,8 @@
 """Why a result is wrong: the usual mistakes, run and compared, and else what is measured.
 
 A cause is named only if a mistake on the exercise's list gives the student's very numbers, or a slip does and stands in
-the student's own text. A line is named only if the slip, undone in it, makes the results right. Nothing is compared with results that are constants: too many mistakes lead to them.
+the student's own text. Its line is named only if the slip, undone there and nowhere else, makes the results right.
+Nothing is compared with results that are constants: too many mistakes lead to them.
 """
 
 import copy

@@ -60,13 +60,25 @@ def undone(slip, n, node, bound, source, parameters):
     unknown = sorted((theirs & {*slip.function.__code__.co_varnames}) - own.keys())
     names = sorted(names_set(tree))
     choices = [sorted(names, key=lambda name, like=like: name != like) for like in unknown]
+    news = [renamed(parts[number], slip.before)] if isinstance(slip.before, ast.Call) else []
     for chosen in itertools.islice(itertools.product(*choices), TRIES):
         known = own | {name: ast.Name(other, ast.Load()) for name, other in zip(unknown, chosen, strict=True)}
-        new = Filled(known).visit(copy.deepcopy(slip.before))
+        news.append(Filled(known).visit(copy.deepcopy(slip.before)))
+    for new in news:
         trees = [Replaced(number, new).visit(copy.deepcopy(t)) if t is tree else t for t in source.written]
         function, error = run(compiled, trees, slip.function.__globals__ | source.seen)
         if error is None:
             yield function
+
+
+def renamed(node, call):
+    """A call of the student's with another's name of the function, and the student's own arguments."""
+    node = copy.deepcopy(node)
+    for field in ("attr", "id"):
+        name = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+        if hasattr(getattr(node, "func", None), field):
+            setattr(node.func, field, name)
+    return node
 
 
 def is_function(tree):
