@@ -29,6 +29,8 @@ class Slip(NamedTuple):
         Whether `written` is all that a statement computes.
     before : ast.AST
         What stands in the solution in the place of `written`, as it is spelt there.
+    whole_of : tuple
+        The variable that is left alone, if one is, and what it stands in in the solution.
     """
 
     function: Callable
@@ -38,6 +40,7 @@ class Slip(NamedTuple):
     removed: ast.expr | None
     whole: bool
     before: ast.AST
+    whole_of: tuple
 
 
 def slips(solution, arguments):
@@ -58,11 +61,12 @@ def slips(solution, arguments):
 
 
 def traces(node, new, parent, before):
-    """What a change leaves in a text: `written`, `literal`, `removed`, `whole` and `before` of its Slip.
+    """What a change leaves in a text: all of its Slip from `written` on.
 
     `parent` is what the changed part stands in, and `before` is what it was if it is an expression.
     """
     removed = left_out(node, new)
+    whole_of = (new.id, node) if removed is not None and isinstance(new, ast.Name) else ()
     if isinstance(parent, ast.AugAssign) and isinstance(new, ast.operator):
         target = ast.Name(ast.unparse(parent.target), ast.Load())
         node, new = (ast.BinOp(target, operator, parent.value) for operator in (node, new))
@@ -80,7 +84,7 @@ def traces(node, new, parent, before):
     old, present = names_in(node), names_in(new)
     if old != present and sorted(old) == sorted(present):
         literal = set(present)  # its parts are swapped
-    return written, literal, removed, written is not None and not isinstance(parent, ast.expr), before
+    return written, literal, removed, written is not None and not isinstance(parent, ast.expr), before, whole_of
 
 
 def names_in(node):

@@ -28,11 +28,23 @@ def lines_to_undo(slip, places, source, parameters, makes_right):
     -------
     set of int
     """
+    places = [(slip, *place) for place in places]
+    places += [other for place in places for other in places_before(*place, source)]
     return {
         node.lineno
-        for n, node, bound in places
-        if any(makes_right(function) for function in undone(slip, n, node, bound, source, parameters))
+        for each, n, node, bound in places
+        if any(makes_right(function) for function in undone(each, n, node, bound, source, parameters))
     }
+
+
+def places_before(slip, n, node, bound, source):
+    """Where the variable is set that a slip has left alone at a place: what is missing may be missing there."""
+    name, whole = slip.whole_of or ("", None)
+    if isinstance(bound.get(name), ast.Name):
+        for other in ast.walk(source.trees[n]):
+            targets = other.targets if isinstance(other, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id == bound[name].id for target in targets):
+                yield slip._replace(before=whole), n, other.value, bound | {name: other.value}
 
 
 def places_of_slip(slip, source, parameters):

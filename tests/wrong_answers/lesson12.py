@@ -278,7 +278,7 @@ WRONG = [
     ("weight_drop", no_outputs, "returned 3 results, expected 4"),
     ("cache_probabilities", overflows, "exp overflows"),
     ("cache_probabilities", of_clipped_scores, "beyond the bounds of the clip"),
-    ("cache_probabilities", of_scores_clipped_at_100, "right at 10 time steps of 12"),
+    ("cache_probabilities", of_scores_clipped_at_100, "beyond the bounds of the clip"),
     ("cache_probabilities", shifted_by_the_largest_size, "holds inf or nan"),
     ("cache_probabilities", shifted_by_no_less_than_0, "holds inf or nan"),
     ("cache_probabilities", one_for_nan, "right at 10 time steps of 12"),
