@@ -166,7 +166,7 @@ def guesses(exercise, cases, source, pairs=False, number=None):
 
     def show_slip(words, explained, slip):
         def makes_right(function):
-            return not waits() and is_right(function, explained, exercise, cases)
+            return all(not waits() and is_right(function, explained, exercise, case) for case in cases)
 
         return words_of_slip(words, slip, source, parameters, number, makes_right)
 
@@ -185,18 +185,15 @@ def guesses(exercise, cases, source, pairs=False, number=None):
             return
 
 
-def is_right(function, names, exercise, cases):
-    """Whether a student's function, changed by us, gives the right results of these names."""
-    for case in cases:
-        value, error = run(in_time(function, UNDONE), *copy.deepcopy(case.arguments).values())
-        results = read(value, exercise, case).results if error is None else None
-        for name in names:
-            expected, small = case.expected[name], name in exercise.small
-            if results is None or results[name].shape != expected.shape:
-                return False
-            if relative_error(results[name], expected, small) > BOUND:
-                return False
-    return True
+def is_right(function, names, exercise, case):
+    """Whether a student's function, changed by us, gives the right results of these names in one draw."""
+    value, error = run(in_time(function, UNDONE), *copy.deepcopy(case.arguments).values())
+    results = read(value, exercise, case).results if error is None else None
+    return results is not None and all(
+        results[name].shape == case.expected[name].shape
+        and relative_error(results[name], case.expected[name], name in exercise.small) <= BOUND
+        for name in names
+    )
 
 
 def of_two(words, _):

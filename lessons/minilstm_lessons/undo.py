@@ -1,4 +1,7 @@
-"""Undoes a slip at a place of a student's own text, to see whether that makes the results right."""
+"""Undoes a slip at a place of a student's own text, to see whether that makes the results right.
+
+A slip's pattern may match a line that is right. Only the undoing shows which line is not.
+"""
 
 import ast
 import copy
@@ -86,8 +89,8 @@ def undone(slip, n, node, bound, source, parameters):
 def renamed(node, call):
     """A call of the student's with another's name of the function, and the student's own arguments."""
     node = copy.deepcopy(node)
+    name = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
     for field in ("attr", "id"):
-        name = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
         if hasattr(getattr(node, "func", None), field):
             setattr(node.func, field, name)
     return node
