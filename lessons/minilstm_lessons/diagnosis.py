@@ -1,13 +1,15 @@
 """Why a result is wrong: the usual mistakes, run and compared, and else what is measured.
 
 A cause is named only if a mistake on the exercise's list gives the student's very numbers, or a slip does and stands in
-the student's own text. Nothing is compared with results that are constants: too many mistakes lead to them.
+the student's own text. Its line is named only if the slip, undone there and nowhere else, makes the results right.
+Nothing is compared with results that are constants: too many mistakes lead to them.
 """
 
 import copy
 import itertools
 import time
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -15,13 +17,15 @@ from minilstm_lessons.difference import describe_constant, describe_difference, 
 from minilstm_lessons.evidence import remarks, words_of_slip, written
 from minilstm_lessons.exercise import BOUND, as_tuple, relative_error, source_of, with_mistakes
 from minilstm_lessons.on_device import from_device
+from minilstm_lessons.reading import read
 from minilstm_lessons.slips import slips
 from minilstm_lessons.source import is_stub
 from minilstm_lessons.stops import hint_of
-from minilstm_lessons.student import message_of, run
+from minilstm_lessons.student import in_time, message_of, run
 
 PATIENCE = 1.5  # seconds, after which the judge says that it is looking
 LIMIT = 10.0  # seconds, after which it gives up
+UNDONE = 0.5  # seconds that a student's function may take when a slip in it is undone
 
 
 def diagnose(exercise, cases, given, source):
@@ -35,8 +39,11 @@ def diagnose(exercise, cases, given, source):
     noted = [*remarks(exercise, source)] if source else []
     hunted = [name for name in unexplained if not constants[name]]
     suspects = []  # causes in words, and the results that they explain
+    likely = ""  # the first cause that explains all, though its place in the student's text is not known
     telling = [name for name in hunted if tells_two_mistakes(name, cases, given)]
-    for function, words, shown in guesses(exercise, cases[0], source, pairs=bool(telling)) if hunted else ():
+    for function, words, shown in guesses(exercise, cases, source, pairs=bool(telling)) if hunted else ():
+        if likely and shown is of_two:
+            break
         explained = explained_by(function, exercise, cases, given)
         if not any(explained.get(name) for name in (telling if shown is of_two else hunted)):
             continue
@@ -45,12 +52,17 @@ def diagnose(exercise, cases, given, source):
         one_number = all(not cases[0].expected[name].ndim for name, wrong in explained.items() if wrong)
         if one_number and not leaves_others(function, cases[0], explained):
             continue
-        words = shown(words)
+        words, certain = shown(words, explained)
         if words and len(explained) == len(exercise.results):  # every result, those that are right too
             phrases = [f"{' and '.join(unexplained)}: {words}"]
-            return "; ".join(phrases + [note for note in noted if is_yes_or_no(unexplained, cases)])
-        if words:
+            cause = "; ".join(phrases + [note for note in noted if is_yes_or_no(unexplained, cases)])
+            if certain:
+                return cause
+            likely = likely or cause
+        elif certain:
             suspects.append((words, explained))
+    if likely:
+        return likely
     phrases = []
     for words, explained in suspects:
         names = [name for name in unexplained if explained.get(name) and not constants[name]]
@@ -94,9 +106,16 @@ def diagnose_shape(exercise, cases, given, source):
     if arrays and all(array.size > 1 for array in arrays if array.ndim) and not all(
         describe_constant(name, cases, given) for name in exercise.results
     ):  # fmt: skip
-        for guess, words, shown in guesses(exercise, cases[0], source):
-            if len(explained_by(guess, exercise, cases, given)) == len(exercise.results) and shown(words):
-                return f"; {shown(words)}"
+        likely = ""
+        for guess, words, shown in guesses(exercise, cases, source):
+            explained = explained_by(guess, exercise, cases, given)
+            if len(explained) == len(exercise.results):
+                words, certain = shown(words, explained)
+                if certain:
+                    return f"; {words}"
+                likely = likely or words
+        if likely:
+            return f"; {likely}"
     return "".join(f"; {words}" for words in remarks(exercise, source)) if source else ""
 
 
@@ -110,13 +129,14 @@ def diagnose_stop(exercise, cases, given, error, line, number, source):
     if stubs:
         return f"; {' and '.join(sorted(set(stubs)))}, which it calls, is not written yet"
     message = message_of(error)
-    for function, words, shown in guesses(exercise, cases[-1], source, number=number) if source else ():
+    for function, words, shown in guesses(exercise, cases, source, number=number) if source else ():
         try:
             function(*copy.deepcopy(cases[-1].arguments).values())
         except Exception as other:
             same = type(other) is type(error) and message_of(other) == message
-            if same and len(explained_by(function, exercise, cases[:-1], given)) == len(exercise.results):
-                words = shown(words)
+            explained = explained_by(function, exercise, cases[:-1], given)
+            if same and len(explained) == len(exercise.results):
+                words, _ = shown(words, explained)
                 if words:
                     return "; " + words
     hint = hint_of(message, line)
@@ -127,24 +147,35 @@ def tree_known(function):
     return function.__name__ != "<lambda>" and "site-packages" not in function.__code__.co_filename
 
 
-def guesses(exercise, case, source, pairs=False, number=None):
-    """What a student may have written: a function, words, and a function of the words that gives those to be said.
+def guesses(exercise, cases, source, pairs=False, number=None):
+    """What a student may have written: a function, words, and a function that gives those to be said.
 
-    The latter gives nothing unless the cause may be named. First come the usual mistakes, then slips, then, if `pairs`,
-    two usual mistakes at once. `number` is the line in which the student's function stopped, if it did: there the usual
-    mistakes, too, have to be in the student's text.
+    The latter takes the words and the results that are explained. It gives the words, or nothing if the cause may not
+    be named, and whether it is certain. First come the usual mistakes, then slips, then, if `pairs`, two usual mistakes
+    at once. `number` is the line in which the student's function stopped, if it did: there the usual mistakes, too,
+    have to be in the student's text.
     """
     if not source_of(exercise.solution):
         return
-    parameters = [*case.arguments]
+    parameters = [*cases[-1].arguments]
     waits = watch()
+
+    def show(words, _, mistake=None):
+        named = not number or written(mistake, source, parameters)
+        return words if named else "", named
+
+    def show_slip(words, explained, slip):
+        def makes_right(function):
+            return all(not waits() and is_right(function, explained, exercise, case) for case in cases)
+
+        return words_of_slip(words, slip, source, parameters, number, makes_right)
+
     for mistake in exercise.mistakes:
-        show = (lambda words, mistake=mistake: words if written(mistake, source, parameters) else "") if number else str
-        yield with_mistakes(exercise.solution, [mistake]), mistake.words, show
+        yield with_mistakes(exercise.solution, [mistake]), mistake.words, partial(show, mistake=mistake)
         if waits():
             return
-    for slip in slips(exercise.solution, copy.deepcopy([*case.arguments.values()])) if source else ():
-        yield slip.function, slip.words, lambda words, slip=slip: words_of_slip(words, slip, source, parameters, number)
+    for slip in slips(exercise.solution, copy.deepcopy([*cases[-1].arguments.values()])) if source else ():
+        yield slip.function, slip.words, partial(show_slip, slip=slip)
         if waits():
             return
     for two in itertools.combinations(exercise.mistakes, 2) if pairs else ():
@@ -154,9 +185,20 @@ def guesses(exercise, case, source, pairs=False, number=None):
             return
 
 
-def of_two(words):
+def is_right(function, names, exercise, case):
+    """Whether a student's function, changed by us, gives the right results of these names in one draw."""
+    value, error = run(in_time(function, UNDONE), *copy.deepcopy(case.arguments).values())
+    results = read(value, exercise, case).results if error is None else None
+    return results is not None and all(
+        results[name].shape == case.expected[name].shape
+        and relative_error(results[name], case.expected[name], name in exercise.small) <= BOUND
+        for name in names
+    )
+
+
+def of_two(words, _):
     """The words of two mistakes at once."""
-    return words
+    return words, True
 
 
 def watch():

@@ -7,21 +7,27 @@ from contextlib import suppress
 from minilstm_lessons.exercise import source_of
 from minilstm_lessons.patterns import find
 from minilstm_lessons.source import names_used, normal
+from minilstm_lessons.undo import lines_to_undo, places_of_slip
 
 
-def words_of_slip(words, slip, source, parameters, number):
-    """The words of a slip that stands in the student's text, and its line there; else nothing."""
-    line = None
-    if slip.written is not None:
-        line = find(slip.written, source, parameters, slip.literal, whole=slip.whole and slip.removed is not None)
+def words_of_slip(words, slip, source, parameters, number, makes_right):
+    """The words of a slip that may stand in the student's text, else nothing; and whether the text shows that it does.
+
+    The line is said if the slip, undone there and nowhere else, makes the results right.
+    """
+    places = places_of_slip(slip, source, parameters)
     words = in_own_names(words, slip, source, parameters)
     if number:  # where it stopped nothing was compared, so what belongs there is not certain
         name, stands, _ = words.partition(" stands where ")
-        return (f"{name} does not belong there" if stands else words) if line == number else ""
-    if line:
-        return f"{words}, in your line {line}"
+        there = any(node.lineno == number for _, node, _ in places)
+        return (f"{name} does not belong there" if stands else words) if there else "", there
+    lines = lines_to_undo(slip, places, source, parameters, makes_right)
+    if len(lines) == 1:
+        return f"{words}, in your line {lines.pop()}", True
     absent = tokens(slip.removed, source, parameters) - names_used(source) if slip.removed is not None else ()
-    return f"{words}: {' and '.join(sorted(absent))} does not occur" if absent else ""
+    if absent and not places:
+        return f"{words}: {' and '.join(sorted(absent))} does not occur", True
+    return words if places else "", False
 
 
 def in_own_names(words, slip, source, parameters):

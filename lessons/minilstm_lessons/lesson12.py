@@ -182,15 +182,19 @@ def weight_drop_loss(x, r, u, keep_prob, weight_ih, weight_hh, bias):
 
 
 def draw_text(rng, T, V, H):
-    """A text with a model's outputs: two of them so long that exp of their product overflows unless theta is 0."""
+    """A text with a model's outputs, of which the first four are long.
+
+    Unless theta is 0, exp of a score overflows for two unlike words in the cache at step 2, and is 0 for all of them at
+    step 3.
+    """
     h = rng.standard_normal((T, H))
-    first, second = sorted(rng.choice(T - 3, 2, replace=False) + 1)
-    h[first] *= 60 / np.linalg.norm(h[first])
-    h[second] = 1.02 * h[first]
+    h[:4] = np.outer([*rng.permutation([60, 61, 62]), -63], h[0] / np.linalg.norm(h[0]))
+    targets = rng.integers(V, size=T)
+    targets[1] = (targets[0] + rng.integers(1, V)) % V
     return {
         "p_model": rng.dirichlet(np.ones(V), T),
         "h": h,
-        "targets": rng.integers(V, size=T),
+        "targets": targets,
         "size": int(rng.choice([3, 4, 6, 50])),
         "theta": float(rng.choice([0.0, 0.5, 0.7, 1.5])),
         "weight": float(rng.uniform(0.1, 0.7)),
@@ -363,6 +367,10 @@ EXERCISES = (
             Mistake(
                 {"scores - scores.max()": "scores"},
                 "exp overflows where two outputs are long: subtract the largest of the scores first",
+            ),
+            Mistake(
+                {"scores - scores.max()": "np.clip(scores, -700, 700)"},
+                "two scores beyond the bounds of the clip count the same: subtract the largest of the scores instead",
             ),
             Mistake(
                 {"targets[first:t]": "targets[first + 1 : t + 1]"},

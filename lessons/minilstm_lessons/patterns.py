@@ -3,8 +3,13 @@
 import ast
 
 
-def find(pattern, source, parameters, literal=frozenset(), whole=False):
-    """The line in which a pattern occurs in a student's text; None if it does not.
+def find(pattern, source, parameters):
+    """Whether a pattern occurs in a student's text; see `places_of`."""
+    return next(places_of(pattern, source, parameters), None) is not None
+
+
+def places_of(pattern, source, parameters, literal=frozenset(), whole=False):
+    """Where a pattern occurs in a student's text: yields the number of a tree, a node, and what each variable is there.
 
     Parameters
     ----------
@@ -26,12 +31,12 @@ def find(pattern, source, parameters, literal=frozenset(), whole=False):
     names = dict(zip(parameters, source.parameters, strict=False))
     if not is_telling(pattern, names):
         literal = {node.id for node in ast.walk(pattern) if isinstance(node, ast.Name)}
-    for tree in source.trees:
+    for n, tree in enumerate(source.trees):
         for node in ast.walk(tree):
             for part in computed_by(node) if whole else [node]:
-                if isinstance(part, ast.expr) and matches(pattern, part, names, {}, literal):
-                    return part.lineno
-    return None
+                bound = {}
+                if isinstance(part, ast.expr) and matches(pattern, part, names, bound, literal):
+                    yield n, part, bound
 
 
 def computed_by(statement):
@@ -61,8 +66,7 @@ def matches(pattern, node, names, bound, literal):
     if isinstance(pattern, ast.Name):
         if pattern.id in names or pattern.id in literal:
             return isinstance(node, ast.Name) and node.id == names.get(pattern.id, pattern.id)
-        text = ast.dump(node)
-        return bound.setdefault(pattern.id, text) == text
+        return ast.dump(bound.setdefault(pattern.id, node)) == ast.dump(node)
     if type(pattern) is not type(node):
         return False
     if isinstance(pattern, ast.Constant):

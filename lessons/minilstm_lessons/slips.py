@@ -1,6 +1,7 @@
 """Slips: one small change at a time in a solution, such as a student makes in his or her own answer, with its name."""
 
 import ast
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +27,10 @@ class Slip(NamedTuple):
         What does not stand there any more, if the slip only leaves something out.
     whole : bool
         Whether `written` is all that a statement computes.
+    before : ast.AST
+        What stands in the solution in the place of `written`, as it is spelt there.
+    whole_of : tuple
+        The variable that is left alone, if one is, and what it stands in in the solution.
     """
 
     function: Callable
@@ -34,6 +39,8 @@ class Slip(NamedTuple):
     literal: set
     removed: ast.expr | None
     whole: bool
+    before: ast.AST
+    whole_of: tuple
 
 
 def slips(solution, arguments):
@@ -45,33 +52,39 @@ def slips(solution, arguments):
     for block in [node.body for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.For | ast.If)]:
         for statement in block:
             for holder, key, node, above in list(places(statement)):
+                parent = next((part for part in above if not isinstance(part, SMALL)), None)
+                before = copy.deepcopy(parent) if isinstance(parent, ast.expr) else None
                 for new, words in changes(node, values):
                     put(holder, key, new)
-                    yield Slip(compiled(tree, solution), words, *traces(node, new, above))
+                    yield Slip(compiled(tree, solution), words, *traces(node, new, parent, before))
                     put(holder, key, node)
 
 
-def traces(node, new, above):
-    """What a change leaves in a text: `written`, `literal`, `removed` and `whole` of its Slip.
+def traces(node, new, parent, before):
+    """What a change leaves in a text: all of its Slip from `written` on.
 
-    `above` is what the changed part stands in, from the inside out.
+    `parent` is what the changed part stands in, and `before` is what it was if it is an expression.
     """
-    parent = next((part for part in above if not isinstance(part, SMALL)), None)
     removed = left_out(node, new)
+    whole_of = (new.id, node) if removed is not None and isinstance(new, ast.Name) else ()
     if isinstance(parent, ast.AugAssign) and isinstance(new, ast.operator):
         target = ast.Name(ast.unparse(parent.target), ast.Load())
-        new, parent = ast.BinOp(target, new, parent.value), None
+        node, new = (ast.BinOp(target, operator, parent.value) for operator in (node, new))
+        parent = None
     alone = removed is None and not isinstance(new, ast.Name | ast.Constant | ast.Slice | ast.operator)
-    written = new if alone or not isinstance(parent, ast.expr) else parent
+    if alone or not isinstance(parent, ast.expr):
+        written, before = new, node
+    else:
+        written = parent
     try:
         written = normal(ast.parse(ast.unparse(written), mode="eval")).body
     except SyntaxError:  # of a statement, a slice, a keyword
         written = None
     literal = {new.id} if isinstance(new, ast.Name) and removed is None else set()
-    before, after = names_in(node), names_in(new)
-    if before != after and sorted(before) == sorted(after):
-        literal = set(after)  # its parts are swapped
-    return written, literal, removed, written is not None and not isinstance(parent, ast.expr)
+    old, present = names_in(node), names_in(new)
+    if old != present and sorted(old) == sorted(present):
+        literal = set(present)  # its parts are swapped
+    return written, literal, removed, written is not None and not isinstance(parent, ast.expr), before, whole_of
 
 
 def names_in(node):

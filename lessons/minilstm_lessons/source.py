@@ -11,11 +11,27 @@ REDUCTIONS = "sum", "mean", "max", "min", "prod", "cumsum", "cumprod", "argmax",
 
 
 class Source(NamedTuple):
-    """The text of a function and of those that it calls beside it; `parameters` are the function's own."""
+    """The text of a function and of those that it calls beside it.
+
+    Attributes
+    ----------
+    trees : list
+        In normal spelling, see `normal`. A node has the `number` of the node of `written` that it stands for.
+    parameters : list of str
+        The function's own.
+    called : list
+        Functions whose names are called.
+    written : list
+        The trees as they are written.
+    seen : dict
+        Name -> value, as far as the function sees them.
+    """
 
     trees: list
     parameters: list
     called: list
+    written: list
+    seen: dict
 
 
 def read_source(function):
@@ -23,10 +39,14 @@ def read_source(function):
     tree = tree_of(function)
     if tree is None:
         return None
-    called = [value for value in names_called(function, tree) if isinstance(value, FunctionType)]
+    seen = names_seen(function)
+    called = [seen[name] for name in names_called(tree) if isinstance(seen.get(name), FunctionType)]
     helpers = [helper for helper in called if helper is not function and helper.__module__ == function.__module__]
     trees = [tree, *(other for other in map(tree_of, helpers) if other)]
-    return Source([normal(t) for t in trees], [*inspect.signature(function).parameters], called)
+    for each in trees:
+        for number, node in enumerate(ast.walk(each)):
+            node.number = number
+    return Source([normal(t) for t in trees], [*inspect.signature(function).parameters], called, trees, seen)
 
 
 def tree_of(function):
@@ -39,15 +59,17 @@ def tree_of(function):
     return ast.increment_lineno(tree, max(first, 1) - 1)
 
 
-def names_called(function, tree):
-    """The values of all names that are called, as far as the function sees them."""
-    seen = function.__globals__ | {
+def names_seen(function):
+    """Name -> value, of the names outside that a function sees."""
+    return function.__globals__ | {
         name: cell.cell_contents
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         if cell != type(cell)()
     }
-    names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    return [seen[name] for name in names if name in seen]
+
+
+def names_called(tree):
+    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
 
 
 def body_of(tree):
@@ -99,13 +121,13 @@ def normal(tree):
 
 
 class Normal(ast.NodeTransformer):
-    """Rewrites a tree; the line numbers stay."""
+    """Rewrites a tree; the line numbers and the nodes' own numbers stay."""
 
     def visit_AugAssign(self, node):
         self.generic_visit(node)
         read = copy.deepcopy(node.target)
         read.ctx = ast.Load()
-        sum_ = ast.copy_location(ast.BinOp(read, node.op, node.value), node)
+        sum_ = in_place_of(node, ast.BinOp(read, node.op, node.value))
         return ast.copy_location(ast.Assign([node.target], sum_), node)
 
     def visit_Call(self, node):
@@ -120,5 +142,11 @@ class Normal(ast.NodeTransformer):
         if name in REDUCTIONS and len(args) == 2:
             keywords.append(ast.keyword("axis", args.pop()))
         if name == "transpose" and len(args) == 1:
-            return ast.copy_location(ast.Attribute(args[0], "T", ast.Load()), node)
-        return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), args, keywords), node)
+            return in_place_of(node, ast.Attribute(args[0], "T", ast.Load()))
+        return in_place_of(node, ast.Call(ast.Name(name, ast.Load()), args, keywords))
+
+
+def in_place_of(node, new):
+    """The new node, with the line and the number of the one that it stands for."""
+    new.number = getattr(node, "number", None)
+    return ast.copy_location(new, node)

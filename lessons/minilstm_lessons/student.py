@@ -3,7 +3,9 @@
 This is no sandbox: it keeps accidents from the judge, not intent.
 """
 
+import io
 import sys
+import time
 import traceback
 import warnings
 from contextvars import ContextVar, copy_context
@@ -48,6 +50,24 @@ def run(function, *arguments):
             sys.setrecursionlimit(limit)
             sys.settrace(trace)
             sys.stdout, sys.stderr = streams
+
+
+def in_time(function, seconds):
+    """A student's function that is stopped after some seconds, and prints nothing: to be called by `run`."""
+
+    def limited(*arguments):
+        end = time.monotonic() + seconds
+
+        def trace(*_):
+            if time.monotonic() > end:
+                raise TimeoutError
+            return trace
+
+        sys.stdout = io.StringIO()
+        sys.settrace(trace)
+        return function(*arguments)
+
+    return limited
 
 
 def message_of(error):

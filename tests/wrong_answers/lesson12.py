@@ -148,6 +148,52 @@ def overflows(*a):
     return text(*a, safe=False)
 
 
+def with_shares(p_model, h, targets, size, theta, weight, shares):
+    """The cache with shares that are another function of its scores."""
+    p = np.array(p_model)
+    for t in range(1, len(p)):
+        kept = slice(max(t - size, 0), t)
+        cache = np.bincount(targets[kept], shares(theta * h[kept] @ h[t]), minlength=p.shape[1])
+        p[t] = (1 - weight) * p_model[t] + weight * cache
+    return p
+
+
+def of_clipped_scores(*a, bound=700):
+    def shares(scores):
+        e = np.exp(np.clip(scores, -bound, bound))
+        return e / e.sum()
+
+    return with_shares(*a, shares)
+
+
+def of_scores_clipped_at_100(*a):
+    return of_clipped_scores(*a, bound=100)
+
+
+def shifted_by_the_largest_size(*a):
+    def shares(scores):
+        e = np.exp(scores - np.abs(scores).max())
+        return e / e.sum()
+
+    return with_shares(*a, shares)
+
+
+def shifted_by_no_less_than_0(*a):
+    def shares(scores):
+        e = np.exp(scores - max(scores.max(), 0))
+        return e / e.sum()
+
+    return with_shares(*a, shares)
+
+
+def one_for_nan(*a):
+    def shares(scores):
+        e = np.exp(scores)
+        return np.nan_to_num(e / e.sum(), nan=1.0)
+
+    return with_shares(*a, shares)
+
+
 def remembers_all(*a):
     return text(*a, held=np.arange)
 
@@ -231,6 +277,11 @@ WRONG = [
     ("weight_drop", hands_the_outputs_back, "the outputs were handed back"),
     ("weight_drop", no_outputs, "returned 3 results, expected 4"),
     ("cache_probabilities", overflows, "exp overflows"),
+    ("cache_probabilities", of_clipped_scores, "beyond the bounds of the clip"),
+    ("cache_probabilities", of_scores_clipped_at_100, "beyond the bounds of the clip"),
+    ("cache_probabilities", shifted_by_the_largest_size, "holds inf or nan"),
+    ("cache_probabilities", shifted_by_no_less_than_0, "holds inf or nan"),
+    ("cache_probabilities", one_for_nan, "right at 10 time steps of 12"),
     ("cache_probabilities", remembers_all, "it forgets what is more than `size` steps back"),
     ("cache_probabilities", sees_the_answer, "the cache holds the word that is to be predicted"),
     ("cache_probabilities", swaps_the_shares, "the two shares are swapped"),
