@@ -218,7 +218,7 @@ def grade_exercise(exercise, files, order, folder):
     """Status, words and what was printed, for one exercise of a submission."""
     name, limits = exercise.name, Limits(order["seconds"], order["memory"])
     answer = find_answer(name, files, allowed_names(exercise))
-    marked = names_float32(Source(answer.statements, [], []))
+    marked = names_float32(Source(answer.statements, [], [], answer.statements, {}))
     parameters = [*inspect.signature(exercise.solution).parameters]
     with working(folder, limits) as (worker, scratch):
         first = {
