@@ -516,7 +516,7 @@ def test_the_smoke_test_passes_on_the_pretended_gpu(tmp_path, flags):
     cases = "benchmark.CASES = benchmark.CASES[:1]" if flags else ""
     result = run_pretended(tmp_path, "smoke", cases, *flags)
     assert result["failed"] == []
-    assert len(result["checks"]) == (12 if flags else 21)
+    assert len(result["checks"]) == (14 if flags else 23)
     assert len(result["kernels"]) == 6
 
 
