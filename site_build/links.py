@@ -9,15 +9,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 LOADING = {"img": "src", "script": "src", "link": "href", "source": "src", "iframe": "src", "video": "src"}
-QUIET_LINKS = {
-    "canonical",
-    "search",
-    "index",
-    "next",
-    "prev",
-    "author",
-    "copyright",
-}  # <link rel=...> that loads nothing
+QUIET_LINKS = {"canonical", "search", "index", "next", "prev", "author", "copyright"}  # <link rel=...> loads nothing
 NO_PROSE = {"script", "style", "code", "pre", "math", "textarea", "title"}
 TEX = re.compile(r"\$|\\[A-Za-z]{2,}")
 KATEX_ERROR = re.compile(r"katex-error|color:\s*#cc0000")

@@ -1,6 +1,7 @@
 """Packages of npm, fetched with the npm that comes in the extra `site`: KaTeX's style and fonts."""
 
 import hashlib
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -8,10 +9,7 @@ from pathlib import Path
 
 from site_build import ROOT, SiteError
 
-KATEX = (
-    "katex-0.16.22.tgz",
-    "e9e0d167db3175481cbadaff38e8d90b130f6a3ddb451a47e43c577fd511f365",
-)  # as sphinxcontrib-katex
+KATEX = "katex-0.16.22.tgz", "e9e0d167db3175481cbadaff38e8d90b130f6a3ddb451a47e43c577fd511f365"  # sphinxcontrib-katex's
 CACHE = ROOT / "build/npm"
 TIME_LIMIT = 300  # seconds
 
@@ -30,13 +28,8 @@ def fetch(archive, sha256):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         package = "@".join(archive.removesuffix(".tgz").rsplit("-", 1))
-        program = [
-            f"{ROOT_DIR}/bin/node",
-            f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js",
-            "pack",
-            "--silent",
-            package,
-        ]
+        npm = f"{ROOT_DIR}/lib/node_modules/npm/bin/npm-cli.js"
+        program = [f"{ROOT_DIR}/bin/node", npm, "pack", "--silent", package]
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             try:
                 subprocess.run(program, cwd=folder, check=True, capture_output=True, text=True, timeout=TIME_LIMIT)
@@ -51,8 +44,6 @@ def fetch(archive, sha256):
 
 def unpack_katex(folder):
     """KaTeX's style sheet and its fonts in WOFF2, which every browser reads."""
-    import re
-
     folder.mkdir(parents=True)
     with tarfile.open(fetch(*KATEX)) as archive:
         for member in archive.getmembers():

@@ -1,4 +1,4 @@
-"""CUDA graphs: a whole training step as one launch.
+"""CUDA graphs: a whole training step, or a window of evaluation, as one launch.
 
 A training step has over a hundred kernels. Each costs the host a few microseconds to launch, and with a batch of 20
 most kernels take less than that. A CUDA graph captures the launches once; a single launch then replays them all.
