@@ -15,11 +15,10 @@
 #
 #     benchmarks/gpu.sh build/results data/ptb 510; cp build/results.tgz "$OUT"
 #
-# On an H100, at commit 73c2ca3, the smoke test took 17 s (then 6), gpu-tests 156, recurrence 21, speed 145, launches 22,
-# determinism 12, train-small 47, train-medium 259; at commit 02d4957, beside a training, speed-tf32 146, speed-evaluate
-# 154, memcheck 26. To measure again: speed-evaluate, whose windows are graphs since then; speed and launches, since two
-# kernels have changed; and two of gpu-tests. Not run yet: train-large, which at the speed measured takes 700 s, and
-# whose checkpoint is lost with the machine. So it needs a loan of its own, two calls of
+# On an H100, the smoke test took 21 s (then 8), gpu-tests 235, recurrence 21, speed 138, launches 22, determinism 12,
+# train-small 47, train-medium 259, speed-tf32 146, speed-evaluate 146, memcheck 26. To measure again: launches, at commit
+# 73c2ca3, since two kernels have changed. Not run yet: train-large, which at the speed measured takes 660 s, and whose
+# checkpoint is lost with the machine. So it needs a loan of its own, two calls of
 #
 #     benchmarks/gpu.sh build/large data/ptb 510 train-large; cp build/large.tgz "$OUT"
 #
@@ -31,7 +30,7 @@
 # without installation. Runs and checkpoints are in build/gpu.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
-stages='speed-evaluate speed launches gpu-tests speed-tf32 memcheck recurrence determinism train-small train-medium'
+stages='launches gpu-tests speed speed-evaluate speed-tf32 memcheck recurrence determinism train-small train-medium'
 stages+=' train-large'
 [ $# -ge 1 ] || { echo "usage: benchmarks/gpu.sh RESULTS [PTB [SECONDS [STAGE...]]]; stages: $stages" >&2; exit 2; }
 results=$1 ptb=${2:-} limit=${3:-540} chosen="${4:+ smoke ${*:4} }" work=build/gpu interval=10
@@ -60,11 +59,11 @@ memcheck() {
 
 due smoke 10 || finish
 attempt smoke 120 FAILED python3 -m benchmarks.smoke --out "$results" || { failed=' smoke'; finish; }
-stage speed-evaluate 90 240 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" \
-    --rounds 3 "${options[@]}"
-stage speed 90 240 python3 -m benchmarks.speed --device cuda --tasks train --rounds 3 "${options[@]}"
 stage launches 20 120 python3 -m benchmarks.launches "${options[@]}"
 once gpu-tests 240 python3 -m pytest -v --maxfail=10 -p no:cacheprovider tests/test_gpu.py
+stage speed 90 240 python3 -m benchmarks.speed --device cuda --tasks train --rounds 3 "${options[@]}"
+stage speed-evaluate 90 240 python3 -m benchmarks.speed --device cuda --tasks "evaluate, batch 20" "evaluate, batch 1" \
+    --rounds 3 "${options[@]}"
 stage speed-tf32 90 240 python3 -m benchmarks.speed --device cuda --tasks train --precision tf32 \
     --rounds 3 "${options[@]}"
 memcheck

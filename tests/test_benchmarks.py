@@ -26,7 +26,7 @@ needs_bash = pytest.mark.skipif(
 )
 
 STAGES = [  # of gpu.sh, in its order, with a folder for PTB
-    "smoke", "speed-evaluate", "speed", "launches", "gpu-tests", "speed-tf32", "memcheck", "recurrence", "determinism",
+    "smoke", "launches", "gpu-tests", "speed", "speed-evaluate", "speed-tf32", "memcheck", "recurrence", "determinism",
     "train-small", "train-medium", "train-large",
 ]  # fmt: skip
 
