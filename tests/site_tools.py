@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,15 +91,15 @@ def pyodide_files(folder):
     return folder
 
 
-CDN = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"  # where JupyterLite's kernel looks for Pyodide
-TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
+CDN = re.compile(r"https://cdn\.jsdelivr\.net/pyodide/v[^/]+/full/")  # where JupyterLite's kernel looks for Pyodide
+TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
 
 
 def answer_with(files):
     """Answer requests to Pyodide's server with the files of a folder; what is not there is "not found"."""
 
     def answer(route):
-        path = files / route.request.url.removeprefix(CDN)
+        path = files / CDN.sub("", route.request.url)
         headers = {
             "access-control-allow-origin": "*",
             "content-type": TYPES.get(path.suffix, "application/octet-stream"),

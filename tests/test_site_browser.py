@@ -1,10 +1,14 @@
 """The pages of the built web site in a headless Chromium, skipped where there is none.
 
-Lessons themselves are not run: NumPy for WebAssembly is in no package registry. A kernel's start needs none of it.
+The start of a kernel needs no NumPy. The lessons do, and no package registry has it for WebAssembly: they are run where
+MINILSTM_PYODIDE names the folder of an unpacked release of Pyodide, which has NumPy, Matplotlib, safetensors and tqdm.
 """
 
+import os
 import re
 import subprocess
+import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +16,7 @@ from site_tools import CDN, CHROMIUM, FLAGS, answer_with, pyodide_files, served,
 
 from site_build import ROOT, SiteError
 
-LESSON = next((ROOT / "lessons").glob("02_*.ipynb")).name
+LESSONS = sorted(path.name for path in (ROOT / "lessons").glob("[0-9][0-9]_*.ipynb"))
 SIZES = ((1280, 900, "light"), (1280, 900, "dark"), (390, 800, "light"), (390, 800, "dark"))
 DEAD = 180_000  # ms after which a kernel is taken for dead
 
@@ -83,9 +87,9 @@ def test_the_kernel_starts_and_installs_our_wheel(browser, address, tmp_path):
         pytest.skip(f"Pyodide cannot be fetched: {error}")
     code = "%pip install -q --no-deps minilstm\nimport importlib.metadata as m; print('found', m.version('minilstm'))"
     context = browser.new_context()
-    context.route(f"{CDN}**", answer_with(files))
+    context.route(CDN, answer_with(files))
     page = context.new_page()
-    page.goto(f"{address}run/notebooks/index.html?path={LESSON}")
+    page.goto(f"{address}run/notebooks/index.html?path={LESSONS[1]}")
     page.locator(".jp-CodeCell .cm-content").first.click()  # in the cell that installs
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("print(6 * 7)")
@@ -94,3 +98,69 @@ def test_the_kernel_starts_and_installs_our_wheel(browser, address, tmp_path):
     page.goto(f"{address}run/repl/index.html?kernel=python&code={quote(code)}")
     page.wait_for_selector(".jp-OutputArea-output :text('found 0.')", timeout=DEAD)
     context.close()
+
+
+@pytest.fixture
+def notebook(browser, address):
+    """Opens a lesson in the browser's Jupyter and runs its first cell, which installs minilstm; returns the page."""
+    if not (folder := os.environ.get("MINILSTM_PYODIDE")):
+        pytest.skip("no NumPy for WebAssembly: MINILSTM_PYODIDE=<folder of an unpacked release of Pyodide>")
+    assert Path(folder, "pyodide-lock.json").is_file(), f"MINILSTM_PYODIDE={folder} has no pyodide-lock.json"
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.route(CDN, answer_with(Path(folder)))
+
+    def expose(route):  # Jupyter's commands and the notebook's cells to this test, also those out of sight
+        settings = route.fetch().json()
+        settings["jupyter-config-data"] |= {
+            "exposeAppInBrowser": True,
+            "settingsOverrides": {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}},
+        }
+        route.fulfill(json=settings)
+
+    context.route("**/run/notebooks/jupyter-lite.json", expose)
+
+    def opened(lesson):
+        page = context.new_page()
+        page.goto(f"{address}run/notebooks/index.html?path={lesson}")
+        run_cell(page, "%pip install")
+        return page
+
+    yield opened
+    context.close()
+
+
+def run_cell(page, text, code=None):
+    """Run the code cell that contains `text`, with `code` in its place; returns what it prints."""
+    cell = page.locator(".jp-CodeCell", has_text=text).first
+    cell.locator(".cm-content").click()
+    if code:
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(code)
+        cell = page.locator(".jp-CodeCell.jp-mod-active")
+    page.evaluate("jupyterapp.commands.execute('notebook:run-cell')")  # waits for it
+    return cell.locator(".jp-OutputArea").first.inner_text()
+
+
+@pytest.mark.slow
+def test_an_exercise_is_judged_in_the_browser(notebook):
+    page = notebook(LESSONS[1])
+    run_cell(page, "from collections import Counter")
+    code = "def softmax(logits):\n    exps = np.exp(logits{})\n    return exps / exps.sum(axis={})\n\n\ncheck(softmax)"
+    assert "✘ softmax is not right yet" in run_cell(page, "check(softmax)", code.format("", 0))
+    right = code.format(" - logits.max(axis=1, keepdims=True)", "1, keepdims=True")
+    assert "✔ softmax is right" in run_cell(page, "check(softmax)", right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_runs_in_the_browser_from_first_to_last_cell(notebook, lesson):
+    begin = time.monotonic()
+    page = notebook(lesson)
+    ready = time.monotonic()
+    assert page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    end = time.monotonic()
+    print(f"{lesson}: minilstm installed after {ready - begin:.0f} s, the lesson run in {end - ready:.0f} s")
+    cells = page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [output["evalue"] for output in outputs if output["output_type"] == "error"] == []
+    assert all(cell["execution_count"] for cell in cells if cell["cell_type"] == "code")
