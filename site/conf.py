@@ -21,7 +21,7 @@ extensions = [
     "sphinx_codeautolink",
 ]
 highlight_language = "none"
-exclude_patterns = ["static", "front.html"]
+exclude_patterns = ["static", "extra", "front.html"]
 suppress_warnings = ["mystnb.unknown_mime_type", "codeautolink.parse_block"]  # a cell with a magic is no Python
 
 nb_execution_mode = "off"  # the outputs are kept in the notebooks
@@ -30,6 +30,8 @@ myst_enable_extensions = ["amsmath", "dollarmath", "html_image"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
+nitpicky = True  # a reference to nothing is a warning, which stops the build; of our own names only
+nitpick_ignore_regex = [("py:.*", r"(?!minilstm).*"), ("myst", ".*")]
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["cupy", "cupyx", "cupy_backends", "mpi4py", "tensorboardX"]
 autodoc_typehints = "none"
@@ -69,6 +71,7 @@ if hasattr(socket, "AF_UNIX"):
 html_theme = "sphinx_book_theme"
 html_title = "minilstm"
 html_static_path = ["static"]
+html_extra_path = ["extra"]
 html_css_files = ["site.css"]
 html_favicon = "static/favicon.svg"
 html_context = {"default_mode": "auto"}

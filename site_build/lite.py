@@ -5,11 +5,12 @@ reader's browser from Pyodide's server when a kernel starts, because no package 
 """
 
 import json
-import shutil
+import re
 import subprocess
 import sys
 
 from site_build import ROOT, SiteError
+from site_build.address import repository
 
 WHEELS = ("comm==0.2.3",)  # without it the kernel hangs offline; the rest of what it needs comes with Pyodide
 TIME_LIMIT = 600  # seconds
@@ -23,7 +24,9 @@ def build_lite(work, output):
         "pip cannot fetch the wheels for the browser", ROOT)  # fmt: skip
     lessons.mkdir()
     for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.ipynb")):
-        shutil.copyfile(path, lessons / path.name)
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", text)  # there are only the lessons
+        (lessons / path.name).write_text(text, encoding="utf-8")
     config = {
         "LiteBuildConfig": {
             "contents": [str(lessons)],

@@ -11,7 +11,7 @@ from os.path import relpath
 from pathlib import Path, PurePosixPath
 
 from site_build import ROOT, SiteError
-from site_build.address import BADGES, lesson_buttons, repository
+from site_build.address import BADGES, lesson_buttons, repository, site_address
 from site_build.front import front_page
 from site_build.reference import MODULES, write_reference
 
@@ -25,6 +25,12 @@ PAGES = {  # in the repository -> in the site
     "lessons/TEACHING.md": "lessons/teaching.md",
 }
 PICTURES = {".png", ".svg", ".jpg", ".gif"}
+LABEL = re.compile(r'(?:title|label|set_xlabel|set_ylabel)[=(]\s*f?"([^"]+)"')
+NOT_FOUND = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>minilstm: no such page</title>
+<meta name="viewport" content="width=device-width"></head><body style="font: 1.2rem/1.5 sans-serif; margin: 3rem">
+<h1>There is no such page.</h1><p><a href="{}">minilstm: the front page, with the lessons and a search</a></p>
+</body></html>
+"""
 FENCE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)$)", re.S | re.M)
 LINK = re.compile(  # a picture may be the text of a link; in `code` there is none
     r"(?P<code>`+[^`]+`+)|(?P<picture>!?)\[(?P<text>(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\((?P<target>[^)\s]+)\)"
@@ -47,6 +53,8 @@ def stage(folder):
             text += contents("", [f"{title} <{stem}>" for stem, title in titles.items()])
         (folder / page).write_text(text, encoding="utf-8")
     write_reference(folder)
+    (folder / "extra").mkdir()
+    (folder / "extra/404.html").write_text(NOT_FOUND.format(site_address()), encoding="utf-8")
 
 
 def contents(caption, entries):
@@ -59,12 +67,16 @@ def stage_notebook(path, pages, folder):
     """Stage one lesson; returns its title for the navigation, such as "2. Softmax and cross-entropy"."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     name = f"lessons/{path.name}"
+    heading = ""
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             cell["source"] = mend_links(source, name, name, pages, folder)
+            heading = next(iter(re.findall(r"^#+ (.+)$", source, re.M)[::-1]), heading)
         elif "%pip install" in source:  # of no use to readers of the page
             cell["metadata"].setdefault("tags", []).append("remove-cell")
+        else:
+            cell["metadata"]["mystnb"] = {"image": {"alt": description(heading, source)}}
     title, _, rest = "".join(notebook["cells"][0]["source"]).partition("\n")
     found = re.fullmatch(r"# Lesson (\d+)\. (.+)", title)
     if not found:
@@ -75,9 +87,20 @@ def stage_notebook(path, pages, folder):
     return f"{found[1]}. {found[2]}"
 
 
+def description(heading, code):
+    """What is read in place of a cell's picture: the section's heading, titles and labels in the code that draws it.
+
+    >>> description("1. Slopes", 'axes.set(xlabel="step $h$", title=f"{count} slopes")')
+    'Picture in "1. Slopes": step h; … slopes'
+    """
+    labels = [re.sub(r"\{.*?\}", "…", label.replace("\\n", " ")).replace("$", "") for label in LABEL.findall(code)]
+    return f'Picture in "{heading}"' + (": " + "; ".join(dict.fromkeys(labels)) if labels else "")
+
+
 def button_row(notebook):
     """The row of buttons under a lesson's title, in HTML."""
     links = [f'<a href="{address}">{label}</a>' for label, address in lesson_buttons(notebook).items()]
+    links[0] = links[0].replace("<a ", '<a title="Python and NumPy come from Pyodide\'s server: a network is needed" ')
     return f'<div class="lesson-buttons">{"".join(links)}</div>\n'
 
 

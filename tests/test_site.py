@@ -8,7 +8,7 @@ import pytest
 from site_tools import run_site_build
 
 from site_build import ROOT, SiteError
-from site_build.address import readme_badges
+from site_build.address import readme_badges, repository
 from site_build.links import problems_of
 from site_build.staging import PAGES, mend_links
 
@@ -42,11 +42,29 @@ def test_maths_is_in_the_pages_already(built):
 def test_buttons_of_a_lesson_lead_to_its_notebook(built):
     for stem in LESSONS:
         [row] = re.findall(r'<div class="lesson-buttons">(.*?)</div>', read(built / f"lessons/{stem}.html"), re.S)
-        links = {label: unescape(link) for link, label in re.findall(r'<a href="([^"]*)">([^<]*)</a>', row)}
+        links = {label: unescape(link) for link, label in re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', row)}
         assert list(links) == ["Run in the browser", "Colab", "Binder", "Source"]
         assert links["Run in the browser"] == f"../run/notebooks/index.html?path={stem}.ipynb"
         assert all(f"{stem}.ipynb" in link for link in links.values())
-        assert (built / f"run/files/{stem}.ipynb").read_bytes() == (ROOT / f"lessons/{stem}.ipynb").read_bytes()
+        ours, there = read(ROOT / f"lessons/{stem}.ipynb"), read(built / f"run/files/{stem}.ipynb")
+        assert there == ours.replace("](../README.md)", f"]({repository()}/blob/main/README.md)")
+        linked = re.findall(r"\]\((?!https://)([^)#]+)\)", "".join(markdown_of(there)))
+        assert [name for name in linked if not (built / "run/files" / name).is_file()] == []
+
+
+def markdown_of(notebook):
+    """The texts of a notebook's Markdown cells."""
+    cells = json.loads(notebook)["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+
+
+@pytest.mark.slow
+def test_pictures_have_a_text(built):
+    for stem in LESSONS:
+        pictures = re.findall(r"<img [^>]*>", read(built / f"lessons/{stem}.html"))
+        texts = [re.search(r"""alt=("[^"]*"|'[^']*')""", picture)[1][1:-1] for picture in pictures]
+        assert any(text.startswith("Picture in") for text in texts)
+        assert [text for text in texts if not text or text.endswith((".png", ".svg"))] == [], stem
 
 
 @pytest.mark.slow

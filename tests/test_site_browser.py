@@ -43,7 +43,7 @@ def address(built):
 def page_names(built, everything):
     """The pages of the site; without `everything`, those of the reference's modules and of the sources are left out."""
     names = sorted(path.relative_to(built).as_posix() for path in built.rglob("*.html"))
-    return [name for name in names if not re.match("run/" if everything else "run/|_modules/|api/m", name)]
+    return [name for name in names if not re.match("run/|404" if everything else "run/|404|_modules/|api/m", name)]
 
 
 @pytest.mark.slow
@@ -122,6 +122,8 @@ def notebook(browser, address):
     def opened(lesson):
         page = context.new_page()
         page.goto(f"{address}run/notebooks/index.html?path={lesson}")
+        page.wait_for_selector(".jp-CodeCell")
+        page.evaluate("jupyterapp.shell.currentWidget.sessionContext.ready")
         run_cell(page, "%pip install")
         return page
 
@@ -137,7 +139,7 @@ def run_cell(page, text, code=None):
         page.keyboard.press("Control+a")
         page.keyboard.insert_text(code)
         cell = page.locator(".jp-CodeCell.jp-mod-active")
-    page.evaluate("jupyterapp.commands.execute('notebook:run-cell')")  # waits for it
+    assert page.evaluate("jupyterapp.commands.execute('notebook:run-cell')")  # waits for it
     return cell.locator(".jp-OutputArea").first.inner_text()
 
 
