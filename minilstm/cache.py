@@ -60,7 +60,7 @@ def evaluate_with_cache(
     Raises
     ------
     UserError
-        If a parameter is outside its range, or the text has fewer than two words.
+        If a parameter is outside its range, theta so large that it overflows, or the text has fewer than two words.
 
     Examples
     --------
@@ -99,7 +99,10 @@ def evaluate_with_cache(
         share = np.where(in_cache.any(axis=1), weight, 0.0)  # nothing is in the cache before the first word
         loss -= float(to_host(np.log((1 - share) * p_model + share * p_cache).sum()))  # (2)
         past_h, past_next = h[-size:], word_after[-size:]
-    return perplexity(loss, len(text) - 1)
+    result = perplexity(loss, len(text) - 1)
+    if math.isnan(result):
+        raise UserError(f"the perplexity with a cache is {result}; lower its theta, {theta:g}")
+    return result
 
 
 def softmax(s: Array) -> Array:

@@ -122,6 +122,10 @@ class Config:
                 raise UserError(f"{f.name} must be greater than {limits['above']}, not {value}")
             if "maximum" in limits and value > limits["maximum"]:
                 raise UserError(f"{f.name} must be at most {limits['maximum']}, not {value}")
+        if self.learning_rate * self.weight_decay >= 1:
+            raise UserError(
+                f"weight_decay must be below 1 / learning_rate, {1 / self.learning_rate:g}: a step removes all"
+            )
 
 
 def layer_sizes(config: Config) -> list[int]:

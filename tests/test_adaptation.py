@@ -73,6 +73,12 @@ def test_a_resemblance_beyond_the_range_of_exp_is_no_overflow():
     assert 1 < evaluate_with_cache(params, CONFIG, text, 50, 1e6, 0.3) < 100
 
 
+def test_a_theta_beyond_all_numbers_is_an_error_and_not_a_number():
+    params, text = model_and_text(0, 300)
+    with np.errstate(all="ignore"), pytest.raises(UserError, match="is nan; lower its theta, 1e\\+308"):
+        evaluate_with_cache({name: 1e3 * param for name, param in params.items()}, CONFIG, text, 50, 1e308, 0.3)
+
+
 def dynamically_by_hand(params, text, rate):
     """Predict a window, then take one step of SGD on it."""
     params, state, loss = {name: p.copy() for name, p in params.items()}, zero_state(CONFIG, 1), 0.0
@@ -143,4 +149,6 @@ def test_the_command_prints_both_beside_the_perplexity_of_the_model(corpus_dir, 
     assert main(["evaluate", run, "--split", "valid", "--dynamic", "0"]) == 0  # as one stream
     assert "Valid Perplexity with dynamic evaluation (rate 0): " in capsys.readouterr().out
     assert main(["evaluate", run, "--cache", "30", "--cache-lambda", "1"]) == 2
+    for flag in ("--cache-theta", "--cache-lambda"):  # it would be ignored
+        assert main(["evaluate", run, flag, "0.5"]) == 2
     assert "0 <= lambda < 1" in capsys.readouterr().err

@@ -449,6 +449,7 @@ def test_help_names_every_idea(capsys):
         (["--activation-reg", "-1"], "--activation-reg must be at least 0"),
         (["--temporal-reg", "inf"], "--temporal-reg must be a finite number"),
         (["--weight-decay=-1e-6"], "--weight-decay must be at least 0"),
+        (["--weight-decay", "1", "--learning-rate", "1"], "--weight-decay must be below 1 / --learning-rate, 1"),
         (["--average-after", "-2"], "--average-after must be at least 0"),
         (["--average-after", "2.5"], "--average-after"),
         (["--tie-weights", "yes"], "yes"),

@@ -32,12 +32,8 @@ def add_flags(parser: Parser) -> None:
     )
     group = parser.add_argument_group("also, on the text as one stream; choose the values on the valid split")
     group.add_argument("--cache", type=positive, metavar="N", help="with a cache of the last N words")
-    group.add_argument(
-        "--cache-theta", type=float, default=0.3, metavar="THETA", help="sharpness of the cache's resemblance (0.3)"
-    )
-    group.add_argument(
-        "--cache-lambda", type=float, default=0.1, metavar="LAMBDA", help="share of the cache in a probability (0.1)"
-    )
+    group.add_argument("--cache-theta", type=float, metavar="THETA", help="sharpness of the cache's resemblance (0.3)")
+    group.add_argument("--cache-lambda", type=float, metavar="LAMBDA", help="share of the cache in a probability (0.1)")
     group.add_argument("--dynamic", type=float, metavar="RATE", help="while learning from the text that has been read")
     add_which_flag(parser)
     add_device_flags(parser)
@@ -49,6 +45,9 @@ def run(args: Namespace) -> None:
     from minilstm.evaluate import count_predictions, evaluate, format_perplexity
     from minilstm.runs.session import absolute, changed_splits, open_run, own_text
 
+    for flag, value in (("--cache-theta", args.cache_theta), ("--cache-lambda", args.cache_lambda)):
+        if value is not None and not args.cache:
+            raise UserError(f"{flag} is of a cache; give its size, too: --cache 500")
     xp, kernels, note = select_backend(args)
     state, vocabulary, description = open_run(args.run, xp, args.which)
     config, split, name = state.config, args.split or "test", args.split or "test"
@@ -65,7 +64,9 @@ def run(args: Namespace) -> None:
         raise UserError(f"{args.data} has {len(ids)} token; give at least 2")
     also, progress = [], sys.stderr.isatty()
     if args.cache:
-        size, theta, share = args.cache, args.cache_theta, args.cache_lambda
+        size = args.cache
+        theta = 0.3 if args.cache_theta is None else args.cache_theta
+        share = 0.1 if args.cache_lambda is None else args.cache_lambda
         value = evaluate_with_cache(state.params, config, ids, size, theta, share, kernels, progress)
         also.append((f"a cache of {size} words (theta {theta:g}, lambda {share:g})", value))
     if args.dynamic is not None:
