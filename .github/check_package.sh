@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build wheel and sdist into dist/, check their metadata, and train the toy model with each in a fresh environment.
-# With an argument, the tag of a release such as v0.1.0: it must be the version.
+# With an argument, the tag of a release such as v0.1.0: it must be the version, and the repository have an address.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,10 @@ python3 -m venv "$work/tools"
 "$work/tools/bin/pip" install -q build twine
 "$work/tools/bin/python" -m build -o dist
 "$work/tools/bin/twine" check --strict dist/*
+if [ -n "${1:-}" ] && grep -q 'github.com/OWNER/' README.md pyproject.toml; then
+    echo "README.md and pyproject.toml name github.com/OWNER: first python -m site_build --address URL" >&2
+    exit 1
+fi
 
 for file in dist/*.whl dist/*.tar.gz; do
     python3 -m venv --clear "$work/fresh"

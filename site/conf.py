@@ -20,7 +20,7 @@ extensions = [
     "sphinxcontrib.katex",
     "sphinx_codeautolink",
 ]
-highlight_language = "none"
+highlight_language = "text"  # not "none", with which pages of source have no colours
 exclude_patterns = ["static", "extra", "front.html"]
 suppress_warnings = ["mystnb.unknown_mime_type", "codeautolink.parse_block"]  # a cell with a magic is no Python
 

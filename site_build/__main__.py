@@ -102,6 +102,9 @@ def main(argv=None):
         build(args.output.absolute())
     except (SiteError, OSError) as error:
         refuse(error)
+    except KeyboardInterrupt:
+        print("site_build: interrupted; nothing was written", file=sys.stderr)
+        return 130
     print(f"The site is in {args.output}; look at it with python -m http.server -d {args.output}")
     return 0
 

@@ -14,6 +14,13 @@ from site_build.address import repository
 
 WHEELS = ("comm==0.2.3",)  # without it the kernel hangs offline; the rest of what it needs comes with Pyodide
 TIME_LIMIT = 600  # seconds
+SETTINGS = {"@jupyterlab/apputils-extension:themes": {"adaptive-theme": True}}  # dark where the reader's system is
+NOTE = """
+
+*This is the lesson in your browser. Click on the first cell of code and press Shift+Enter: Python starts, which loads
+some 30 MB from Pyodide's server. If the cell's star has not become a number after a minute, there is no way to that
+server; the pages of the site can be read without it. Outputs are those of the page until you run their cells.*
+"""
 
 
 def build_lite(work, output):
@@ -24,14 +31,13 @@ def build_lite(work, output):
         "pip cannot fetch the wheels for the browser", ROOT)  # fmt: skip
     lessons.mkdir()
     for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.ipynb")):
-        text = path.read_text(encoding="utf-8")
-        text = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", text)  # there are only the lessons
-        (lessons / path.name).write_text(text, encoding="utf-8")
+        (lessons / path.name).write_text(notebook_for_the_browser(path), encoding="utf-8")
+    (work / "overrides.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
     config = {
         "LiteBuildConfig": {
             "contents": [str(lessons)],
             "output_dir": str(output),
-            "apps": ["notebooks", "lab", "repl"],
+            "apps": ["notebooks", "lab", "repl", "tree"],
             "no_unused_shared_packages": True,
             "no_sourcemaps": True,
         },
@@ -39,6 +45,19 @@ def build_lite(work, output):
     }
     (work / "jupyter_lite_config.json").write_text(json.dumps(config), encoding="utf-8")
     run([sys.executable, "-m", "jupyterlite_core", "build"], "JupyterLite cannot be built", work)
+
+
+def notebook_for_the_browser(path):
+    """A lesson with a note on how it runs there, no cell counted as run, and links that lead somewhere."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = None
+        else:
+            text = "".join(cell["source"])
+            cell["source"] = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", text)
+    notebook["cells"][0]["source"] += NOTE
+    return json.dumps(notebook, ensure_ascii=False)
 
 
 def run(command, failure, folder):

@@ -27,11 +27,11 @@ SENTENCES = (
     "the sailor whom the hungry cats watch steer the ship .",
 )
 ROUNDS = (
-    ("the sailor whom the hungry cats watch", "steer steers haunts cats"),
-    ("gustav hid the lamp in the attic , but nobody in the attic wanted the", "attic lamp spoons violin"),
     ("seven ghosts whom the curious octopus ignores never haunt the castle but", "haunt dreams dream hum"),
+    ("gustav hid the lamp in the attic , but nobody in the attic wanted the", "attic lamp spoons violin"),
     ("theo said : \" the ghost rattles the staircase .", '" and <eos> on'),
     ("the old", "tailor baker ghost doctor"),
+    ("the sailor whom the hungry cats watch", "steer steers haunts cats"),
 )  # fmt: skip
 
 

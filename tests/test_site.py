@@ -8,7 +8,7 @@ import pytest
 from site_tools import run_site_build
 
 from site_build import ROOT, SiteError
-from site_build.address import readme_badges, repository
+from site_build.address import readme_badges
 from site_build.links import problems_of
 from site_build.staging import PAGES, mend_links
 
@@ -47,9 +47,16 @@ def test_buttons_of_a_lesson_lead_to_its_notebook(built):
         assert links["Run in the browser"] == f"../run/notebooks/index.html?path={stem}.ipynb"
         assert all(f"{stem}.ipynb" in link for link in links.values())
         ours, there = read(ROOT / f"lessons/{stem}.ipynb"), read(built / f"run/files/{stem}.ipynb")
-        assert there == ours.replace("](../README.md)", f"]({repository()}/blob/main/README.md)")
+        assert code_of(there) == code_of(ours)
+        assert "](../" not in "".join(markdown_of(there))
         linked = re.findall(r"\]\((?!https://)([^)#]+)\)", "".join(markdown_of(there)))
         assert [name for name in linked if not (built / "run/files" / name).is_file()] == []
+
+
+def code_of(notebook):
+    """The code of a notebook and its outputs."""
+    cells = json.loads(notebook)["cells"]
+    return [("".join(cell["source"]), cell["outputs"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def markdown_of(notebook):
@@ -128,6 +135,8 @@ def test_a_mistaken_command_is_one_line(args):
 
 def test_workflows_are_whole():
     yaml = pytest.importorskip("yaml", reason='no yaml: pip install -e ".[site]"')
+    if not (ROOT / ".github").is_dir():
+        pytest.skip("this is the source distribution, which has no workflows")
     paths = sorted((ROOT / ".github/workflows").glob("*.yml"))
     assert [path.stem for path in paths] == ["pages", "release", "tests"]
     for path in paths:

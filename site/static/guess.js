@@ -54,6 +54,7 @@ function answer(chosen, button) {
   const answerBox = box.querySelector(".guess-answer");
   answerBox.replaceChildren(element("p", `${verdict} ${model}`), ...rows, next);
   next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "nearest" });
 }
 
 box.hidden = false;
