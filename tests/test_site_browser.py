@@ -100,6 +100,28 @@ def test_the_kernel_starts_and_installs_our_wheel(browser, address, tmp_path):
     context.close()
 
 
+def expose(route):
+    """Give Jupyter's commands and the notebook's cells to a test, also those out of sight."""
+    settings = route.fetch().json()
+    settings["jupyter-config-data"] |= {
+        "exposeAppInBrowser": True,
+        "settingsOverrides": {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}},
+    }
+    route.fulfill(json=settings)
+
+
+@pytest.mark.slow
+def test_a_link_in_a_notebook_opens_the_other_lesson(browser, address):
+    context = browser.new_context()
+    context.route("**/run/notebooks/jupyter-lite.json", expose)
+    page = context.new_page()
+    page.goto(f"{address}run/notebooks/index.html?path={LESSONS[1]}")
+    with context.expect_page() as opened:
+        page.locator(f'.jp-MarkdownOutput a[href$="{LESSONS[2]}"]').last.click()
+    opened.value.wait_for_selector(".jp-MarkdownOutput h1:has-text('Lesson 3')", timeout=DEAD)
+    context.close()
+
+
 @pytest.fixture
 def notebook(browser, address):
     """Opens a lesson in the browser's Jupyter and runs its first cell, which installs minilstm; returns the page."""
@@ -108,15 +130,6 @@ def notebook(browser, address):
     assert Path(folder, "pyodide-lock.json").is_file(), f"MINILSTM_PYODIDE={folder} has no pyodide-lock.json"
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.route(CDN, answer_with(Path(folder)))
-
-    def expose(route):  # Jupyter's commands and the notebook's cells to this test, also those out of sight
-        settings = route.fetch().json()
-        settings["jupyter-config-data"] |= {
-            "exposeAppInBrowser": True,
-            "settingsOverrides": {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}},
-        }
-        route.fulfill(json=settings)
-
     context.route("**/run/notebooks/jupyter-lite.json", expose)
 
     def opened(lesson):
