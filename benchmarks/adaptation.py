@@ -8,12 +8,12 @@ trials are kept, with their seconds, in adaptation-RUN.json. With `--threads 1`,
 seven minutes.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
 from benchmarks.machine import describe, make_parser, write
+from minilstm.arguments import positive
 from minilstm.blocks import use_threads
 from minilstm.cache import evaluate_with_cache
 from minilstm.dynamic import evaluate_dynamically
@@ -53,22 +53,13 @@ def choose(measure):
     return best, {"rate": rate}, trials
 
 
-def main():
-    parser = make_parser("adaptation", __doc__)
-    parser.add_argument("run", type=Path, help="directory of a run")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the text that it was trained on")
-    parser.add_argument("--first", type=int, default=20_000, help="words of the validation text to choose with (20000)")
-    parser.add_argument("--threads", type=int, default=argparse.SUPPRESS, help="threads (all processors)")
-    args = parser.parse_args()
-    if "threads" in args:
-        use_threads(args.threads)
-    try:
-        state = load_checkpoint(args.run / "checkpoint.safetensors", with_moments=False)
-        vocabulary = read_vocabulary(args.run, len(state.params["decoder.bias"]))
-        texts = load_corpus(args.data, unit=state.config.unit, vocabulary=vocabulary).splits
-    except UserError as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
-    beginning = texts["valid"][: args.first]
+def adapt(run, data, first, out):
+    """Choose, read the test text, and write the result."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = load_checkpoint(run / "checkpoint.safetensors", with_moments=False)
+    vocabulary = read_vocabulary(run, len(state.params["decoder.bias"]))
+    texts = load_corpus(data, unit=state.config.unit, vocabulary=vocabulary).splits
+    beginning = texts["valid"][:first]
 
     def measure(values, text=beginning):
         if not values:  # the model by itself, on one stream as well
@@ -85,9 +76,26 @@ def main():
         chosen_with = next((trial["perplexity"] for trial in trials if trial["values"] == values), alone)
         rows.append({"values": values, "valid": chosen_with, "test": value, "seconds": seconds})
         print(f"test, {values or 'the model'}: {value:.3f}, {seconds} s", flush=True)
-    path = args.out / f"adaptation-{args.run.absolute().name}.json"
+    path = out / f"adaptation-{run.absolute().name}.json"
     write({"machine": describe("cpu"), "words": len(beginning), "trials": trials, "rows": rows}, path)
     print(f"written: {path}")
+
+
+def main():
+    parser = make_parser("adaptation", __doc__)
+    parser.add_argument("run", type=Path, help="directory of a run")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the text that it was trained on")
+    parser.add_argument(
+        "--first", type=positive, default=20_000, help="words of the validation text to choose with (20000)"
+    )
+    parser.add_argument("--threads", type=positive, help="threads (all processors)")
+    args = parser.parse_args()
+    if args.threads:
+        use_threads(args.threads)
+    try:
+        adapt(args.run, args.data, args.first, args.out)
+    except (UserError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     return 0
 
 

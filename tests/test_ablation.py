@@ -68,7 +68,12 @@ def test_values_are_chosen_on_the_beginning_of_validation_and_kept(tmp_path):
         assert row["valid"] == min(trial["perplexity"] for trial in trials)
     assert alone["values"] == {}
     assert result["words"] == 300
-    for name in (tmp_path / "nothing", tmp_path):
-        status, _, errors = run("benchmarks.adaptation", name, "--data", TOY)
+    for name, flags in (
+        ("nothing", []),
+        (".", []),
+        ("toy", ["--out", ROOT / "README.md/out"]),
+        ("toy", ["--first", 1]),
+    ):
+        status, _, errors = run("benchmarks.adaptation", tmp_path / name, "--data", TOY, *flags)
         assert status == 2
         assert len(errors.splitlines()) == 1
