@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from site_build import ROOT, SiteError
-from site_build.address import repository
+from site_build.address import repository, site_address
 
 WHEELS = ("comm==0.2.3",)  # without it the kernel hangs offline; the rest of what it needs comes with Pyodide
 TIME_LIMIT = 600  # seconds
@@ -19,7 +19,8 @@ NOTE = """
 
 *This is the lesson in your browser. Click on the first cell of code and press Shift+Enter: Python starts, which loads
 some 30 MB from Pyodide's server. If the cell's star has not become a number after a minute, there is no way to that
-server; the pages of the site can be read without it. Outputs are those of the page until you run their cells.*
+server; the pages of the site can be read without it. Outputs are those of the page until you run their cells. All
+lessons are in [the course]({}).*
 """
 
 
@@ -56,7 +57,7 @@ def notebook_for_the_browser(path):
         else:
             text = "".join(cell["source"])
             cell["source"] = re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", text)
-    notebook["cells"][0]["source"] += NOTE
+    notebook["cells"][0]["source"] += NOTE.format(site_address() + "lessons/index.html")
     return json.dumps(notebook, ensure_ascii=False)
 
 
