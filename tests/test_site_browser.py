@@ -116,7 +116,6 @@ def test_a_link_in_a_notebook_opens_the_other_lesson(browser, address):
     context.route("**/run/notebooks/jupyter-lite.json", expose)
     page = context.new_page()
     page.goto(f"{address}run/notebooks/index.html?path={LESSONS[1]}")
-    page.wait_for_selector(".jp-MarkdownOutput a", timeout=DEAD)
     with context.expect_page(timeout=DEAD) as opened:
         page.locator(f'.jp-MarkdownOutput a[href$="{LESSONS[2]}"]').last.click(timeout=DEAD)
     opened.value.wait_for_selector(".jp-MarkdownOutput h1:has-text('Lesson 3')", timeout=DEAD)
