@@ -38,7 +38,7 @@ IDEAS = {
     "averaging": "--average-after 1",
 }
 COLOURS = "#0072B2", "#D55E00"
-LOCKED = "locked dropout instead", "both kinds of dropout", "only the lock"  # what these bars are in the two panels
+LOCKED = "locked dropout instead", "all dropout", "only its locked masks"  # what these bars are in the two panels
 CURVES = {"small": "-", "small + averaging": "-.", "small + dropout": ":", "all": "-", "all - dropout": "--"}
 SEEDS_APART = 1.8  # of the test perplexity: the range of three seeds of `small`
 

@@ -30,9 +30,9 @@ def owner_and_name():
 
 def site_address():
     """Where GitHub Pages puts the site."""
-    owner, name = owner_and_name().lower().split("/")
-    own = f"{owner}.github.io"  # a repository of this name is the owner's own site
-    return f"https://{own}/" if name == own else f"https://{own}/{owner_and_name().split('/')[1]}/"
+    owner, name = owner_and_name().split("/")
+    host = f"{owner.lower()}.github.io"  # a repository of this name is the owner's own site
+    return f"https://{host}/" + ("" if name.lower() == host else f"{name}/")
 
 
 def lesson_buttons(notebook):

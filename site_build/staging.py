@@ -50,17 +50,16 @@ def stage(folder):
         if page == "index.md":
             text = front_page(text)
         if page == "lessons/index.md":
-            text += contents("", [f"{title} <{stem}>" for stem, title in titles.items()])
+            text += contents([f"{title} <{stem}>" for stem, title in titles.items()])
         (folder / page).write_text(text, encoding="utf-8")
     write_reference(folder)
     (folder / "extra").mkdir()
     (folder / "extra/404.html").write_text(NOT_FOUND.format(site_address()), encoding="utf-8")
 
 
-def contents(caption, entries):
+def contents(entries):
     """A hidden table of contents: the navigation at the side."""
-    head = f":hidden:\n:caption: {caption}\n" if caption else ":hidden:\n"
-    return "\n```{toctree}\n" + head + "\n" + "\n".join(entries) + "\n```\n"
+    return "\n```{toctree}\n:hidden:\n\n" + "\n".join(entries) + "\n```\n"
 
 
 def stage_notebook(path, pages, folder):
